@@ -1,0 +1,217 @@
+"""Background work whose queue is the state row itself.
+
+A row that needs work has `work_due_at`; a worker claims it by pushing that moment to the end of a
+lease, does the work, and clears it. A worker that dies leaves a row that comes due again. A failure
+says whether trying again can help: temporary ones back off with jitter, permanent ones and the last
+of too many temporary ones leave a dead row with its reason, which the admin shows and can retry.
+
+Django's tasks carry the hints: `wake()` enqueues a drain after commit, at most one per process and
+`HINT_SECONDS`; the schedule enqueues what a lost hint left (see server.core.schedule).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import connection, models, transaction
+from django.db.models import F, Q, QuerySet
+from django_tasks import task
+
+from server.core import clock
+
+logger = logging.getLogger(__name__)
+
+HINT_SECONDS = 0.5
+DRAIN_SECONDS = 20.0
+
+
+class WorkFailure(Exception):
+    """Root of failures that say what to do next."""
+
+
+class TemporaryFailure(WorkFailure):
+    """Trying again may help; `retry_after` in seconds where the other side said when."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class PermanentFailure(WorkFailure):
+    """Trying again cannot help."""
+
+
+class Work(models.Model):
+    """A row that may need work. `work_due_at` null: nothing to do."""
+
+    work_due_at = models.DateTimeField(null=True, editable=False)
+    work_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    work_error = models.TextField(blank=True, default="", editable=False)
+    work_dead_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+def due_index(name: str) -> models.Index:
+    """The partial index that keeps the claim's cost free of finished rows."""
+    return models.Index(fields=["work_due_at"], name=name, condition=Q(work_due_at__isnull=False))
+
+
+R = TypeVar("R", bound=Work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pump:
+    """One kind of work: which rows, and what to do with one of them.
+
+    `handle` must be idempotent: it runs at least once. `given_up` is called for a row that died.
+    """
+
+    name: str
+    rows: Callable[[], QuerySet[Any]]
+    handle: Callable[[Any], None]
+    given_up: Callable[[Any, str], None] | None = None
+    lease_seconds: int = 60
+    batch: int = 20
+    max_attempts: int = 8
+    backoff_seconds: float = 2.0
+    backoff_limit_seconds: float = 3600.0
+
+
+_pumps: dict[str, Pump] = {}
+
+
+def register(pump: Pump) -> Pump:
+    """Make the pump known to the drain task and the schedule; call it when the app is ready."""
+    _pumps[pump.name] = pump
+    return pump
+
+
+def pumps() -> list[Pump]:
+    """All registered pumps, in order of registration."""
+    return list(_pumps.values())
+
+
+def due(pump: Pump) -> QuerySet[Any]:
+    """Rows whose moment has come."""
+    return pump.rows().filter(work_due_at__lte=clock.now())
+
+
+def claim(pump: Pump) -> list[Any]:
+    """Take up to a batch of due rows for the length of the lease. Each row goes to one claimer."""
+    lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
+    with transaction.atomic():
+        rows = due(pump).order_by("work_due_at")
+        if connection.features.has_select_for_update_skip_locked:
+            rows = rows.select_for_update(skip_locked=True, of=("self",))
+        claimed = list(rows[: pump.batch])
+        for row in claimed:
+            row.work_due_at = lease_end
+            row.work_attempts += 1
+        pump.rows().filter(pk__in=[row.pk for row in claimed]).update(
+            work_due_at=lease_end, work_attempts=F("work_attempts") + 1
+        )
+    return claimed
+
+
+def run(pump: Pump, row: Any) -> None:
+    """Do one claimed row's work and record how it ended. Never raises for the work's own failure."""
+    try:
+        pump.handle(row)
+    except PermanentFailure as failure:
+        _die(pump, row, str(failure))
+    except TemporaryFailure as failure:
+        _retry(pump, row, str(failure), failure.retry_after)
+    except Exception as failure:  # whatever a handler's library raises must not stop the others
+        logger.exception("work failed: %s %s", pump.name, row.pk)
+        _retry(pump, row, f"{type(failure).__name__}: {failure}", None)
+    else:
+        _still_ours(pump, row).update(work_due_at=None, work_error="", work_attempts=0)
+
+
+def drain(pump: Pump, *, seconds: float = DRAIN_SECONDS) -> int:
+    """Claim and run until nothing is due or the time is up. Returns how many rows were run."""
+    stop = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < stop and (rows := claim(pump)):
+        for row in rows:
+            run(pump, row)
+        count += len(rows)
+    return count
+
+
+def drain_all() -> int:
+    """Run everything that is due, and what becomes due by it, until nothing is."""
+    total = 0
+    while count := sum(drain(pump) for pump in pumps()):
+        total += count
+    return total
+
+
+def retry_dead(rows: QuerySet[Any]) -> int:
+    """Give dead rows a new life. Returns how many there were."""
+    return rows.filter(work_dead_at__isnull=False).update(
+        work_due_at=clock.now(), work_dead_at=None, work_attempts=0
+    )
+
+
+@task(takes_context=False)
+def drain_task(pump_name: str) -> None:
+    """Django's task behind a hint."""
+    pump = _pumps[pump_name]
+    drain(pump)
+    if due(pump).exists():
+        drain_task.enqueue(pump_name)
+
+
+_last_hint: dict[str, float] = {}
+
+
+def wake(pump_name: str) -> None:
+    """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left."""
+    transaction.on_commit(lambda: _enqueue_hint(pump_name))
+
+
+def _enqueue_hint(pump_name: str) -> None:
+    moment = time.monotonic()
+    if moment - _last_hint.get(pump_name, -HINT_SECONDS) < HINT_SECONDS:
+        return
+    _last_hint[pump_name] = moment
+    drain_task.enqueue(pump_name)
+
+
+def _still_ours(pump: Pump, row: Any) -> QuerySet[Any]:
+    """The row, unless its lease ran out and another worker claimed it."""
+    return pump.rows().filter(pk=row.pk, work_due_at=row.work_due_at)
+
+
+def _retry(pump: Pump, row: Any, reason: str, retry_after: float | None) -> None:
+    if row.work_attempts >= pump.max_attempts:
+        _die(pump, row, reason)
+        return
+    _still_ours(pump, row).update(
+        work_due_at=clock.now() + _backoff(pump, row.work_attempts, retry_after),
+        work_error=reason[:2000],
+    )
+
+
+def _backoff(pump: Pump, attempts: int, retry_after: float | None) -> timedelta:
+    seconds = min(pump.backoff_seconds * 2 ** (attempts - 1), pump.backoff_limit_seconds)
+    seconds = max(seconds * random.uniform(0.5, 1.0), min(retry_after or 0, 86_400))  # noqa: S311 - jitter
+    return timedelta(seconds=seconds)
+
+
+def _die(pump: Pump, row: Any, reason: str) -> None:
+    moment: datetime = clock.now()
+    ours = _still_ours(pump, row).update(
+        work_due_at=None, work_dead_at=moment, work_error=reason[:2000]
+    )
+    if ours and pump.given_up:
+        pump.given_up(row, reason)
