@@ -176,7 +176,7 @@ _last_hint: dict[str, float] = {}
 
 def wake(pump_name: str) -> None:
     """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left."""
-    transaction.on_commit(lambda: _enqueue_hint(pump_name))
+    transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
 
 
 def _enqueue_hint(pump_name: str) -> None:

@@ -1,0 +1,5 @@
+"""The addresses that phones call."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

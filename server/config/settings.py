@@ -1,0 +1,215 @@
+"""The one settings module. URLs in the environment choose the world; without them it is embedded.
+
+DUXUE_ENV=production makes the system checks refuse embedded parts, demo accounts and missing secrets
+(server.config.checks).
+"""
+
+from pathlib import Path
+
+import environ
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).absolute()
+
+PRODUCTION = env.str("DUXUE_ENV", default="embedded") == "production"
+DEBUG = env.bool("DEBUG", default=False)
+EMBEDDED_SECRET_KEY = "embedded-only-not-a-secret-" + "0" * 32
+SECRET_KEY = env.str("SECRET_KEY", default=EMBEDDED_SECRET_KEY)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+PUBLIC_URL = env.str("PUBLIC_URL", default="")
+"""The address that people reach us by, such as https://duxue.example; empty: the request's own."""
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL] if PUBLIC_URL else [])
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates and default site it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "django_tasks",
+    "django_tasks_db",
+    "media_storage",
+    "server.core",
+    "server.grid",
+    "server.instruments",
+    "server.activities",
+    "server.findings",
+    "server.messaging",
+    "server.console",
+    "mobile_api",
+]
+
+# Sessions, CSRF and messages serve pages; the interfaces of phones carry their own credentials and
+# are called a hundred times as often, so the page middleware steps aside for them.
+MIDDLEWARE = [
+    "server.config.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "server.config.middleware.static_files",
+    "server.config.middleware.sessions",
+    "django.middleware.locale.LocaleMiddleware",
+    "server.config.middleware.common",
+    "server.config.middleware.csrf",
+    "server.config.middleware.authentication",
+    "server.config.middleware.messages",
+    "server.config.middleware.clickjacking",
+    "server.config.middleware.lockout",
+]
+
+ROOT_URLCONF = "server.config.urls"
+WSGI_APPLICATION = "server.config.wsgi.application"
+ASGI_APPLICATION = "server.config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# ---- the world ------------------------------------------------------------------------------
+
+DATABASES = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'duxue.sqlite3'}")
+}
+if "sqlite" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=0)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"].setdefault("OPTIONS", {})["server_side_binding"] = True
+
+MEDIA_STORE_URL = env.str("MEDIA_STORE_URL", default=f"folder://{VAR_DIR / 'media'}")
+CHANNEL_URL = env.str("CHANNEL_URL", default="memory://")
+PUSH_URL = env.str("PUSH_URL", default="log://")
+
+if CHANNEL_URL.startswith("memory:"):
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+else:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [CHANNEL_URL]},
+        }
+    }
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+# ---- people ---------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "grid.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_DISABLE_ACCESS_LOG = True
+LOGIN_URL = "admin:login"
+DEVICE_TOKEN_DAYS = env.int("DEVICE_TOKEN_DAYS", default=180)
+DEMO_PASSWORD = "duxue-demo"
+
+# ---- limits ---------------------------------------------------------------------------------
+
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+"""One submission's XML or JSON."""
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=100 * 1024 * 1024)
+"""One OpenRosa request, and one declared media object of the largest kind."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+
+# ---- language, time, files ------------------------------------------------------------------
+
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "server" / "locale"]
+USE_I18N = USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", default="Asia/Shanghai")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = False
+
+# ---- interfaces -----------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["mobile_api.authentication.DeviceTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "mobile_api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Duxue 督学",
+    "DESCRIPTION": "Field inspection for county education supervision. See docs/ for the guide.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+UNFOLD = {
+    "SITE_TITLE": _("督学"),
+    "SITE_HEADER": _("督学 Duxue"),
+    "SITE_SUBHEADER": _("县域教育督导"),
+    "SITE_SYMBOL": "fact_check",
+    "SHOW_LANGUAGES": True,
+    "SHOW_HISTORY": True,
+    "STYLES": [lambda request: static("console/console.css")],
+    "SITE_URL": reverse_lazy("admin:index"),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {"axes": {"level": "WARNING"}, "django_tasks": {"level": "WARNING"}},
+}

@@ -1,0 +1,9 @@
+"""The api process of production: pages, API and OpenRosa over WSGI."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.config.settings")
+
+application = get_wsgi_application()

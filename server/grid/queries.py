@@ -1,0 +1,119 @@
+"""Who may see what of the grid: the only door to areas, schools, people and their terms.
+
+The scope of a person is a query, so that one statement answers and history needs no rewriting:
+
+- office, town group: every school in the subtrees of their areas;
+- inspector: the schools of their appointments, and those of visits they belong to (see activities);
+- school contact: their school;
+- expert: only what they were drawn for (see activities).
+
+Superusers see everything.
+"""
+
+from __future__ import annotations
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Length
+
+from server.grid.models import Appointment, Area, Membership, School, User, in_term
+
+Role = Membership.Role
+OFFICES = (Role.OFFICE, Role.TOWN_GROUP)
+
+
+def roles_of(user: User) -> QuerySet[Membership]:
+    """The person's memberships whose term covers today, with area and school."""
+    return user.memberships.filter(in_term()).select_related("area", "school")
+
+
+def has_role(user: User, *roles: str) -> bool:
+    """Whether the person holds one of the roles today, anywhere."""
+    return user.memberships.filter(in_term(), role__in=roles).exists()
+
+
+def area_paths(user: User, *roles: str) -> list[str]:
+    """The paths of the areas in which the person holds one of the roles today."""
+    rows = user.memberships.filter(in_term(), role__in=roles, area__isnull=False)
+    return list(rows.values_list("area__path", flat=True))
+
+
+def under(paths: list[str], field: str) -> Q:
+    """Rows whose `field` lies in the subtree of one of the paths; none when there are no paths."""
+    condition = Q(pk__in=[])
+    for path in paths:
+        condition |= Q(**{f"{field}__startswith": path})
+    return condition
+
+
+def schools_in_office_of(user: User) -> QuerySet[School]:
+    """Schools for which the person speaks as an office or town group."""
+    if user.is_superuser:
+        return School.objects.all()
+    return School.objects.filter(under(area_paths(user, *OFFICES), "area__path"))
+
+
+def schools_visible_to(user: User) -> QuerySet[School]:
+    """Schools in the person's offices, at which they work, or to which they are appointed."""
+    if user.is_superuser:
+        return School.objects.all()
+    return School.objects.filter(
+        under(area_paths(user, *OFFICES), "area__path")
+        | Q(Exists(Membership.objects.filter(in_term(), school=OuterRef("pk"), user=user)))
+        | Q(Exists(Appointment.objects.filter(in_term(), school=OuterRef("pk"), inspector=user)))
+    )
+
+
+def areas_visible_to(user: User) -> QuerySet[Area]:
+    """Areas in the subtrees of the person's memberships, and those above their schools."""
+    if user.is_superuser:
+        return Area.objects.all()
+    paths = list(roles_of(user).filter(area__isnull=False).values_list("area__path", flat=True))
+    above = School.objects.filter(pk__in=schools_visible_to(user).values("pk")).filter(
+        area__path__startswith=OuterRef("path")
+    )
+    return Area.objects.filter(under(paths, "path") | Q(Exists(above)))
+
+
+def people_visible_to(user: User) -> QuerySet[User]:
+    """Oneself; for offices all with a role in the subtree; else those who share a visible school."""
+    if user.is_superuser:
+        return User.objects.all()
+    schools = schools_visible_to(user).values("pk")
+    paths = area_paths(user, *OFFICES)
+    in_area = Membership.objects.filter(under(paths, "area__path"), user=OuterRef("pk"))
+    at_school = Membership.objects.filter(user=OuterRef("pk"), school__in=schools)
+    appointed = Appointment.objects.filter(inspector=OuterRef("pk"), school__in=schools)
+    return User.objects.filter(
+        Q(pk=user.pk) | Q(Exists(in_area)) | Q(Exists(at_school)) | Q(Exists(appointed))
+    )
+
+
+def inspectors_of(school: School) -> QuerySet[User]:
+    """The inspectors appointed to the school today."""
+    rows = Appointment.objects.filter(in_term(), school=school).values("inspector")
+    return User.objects.filter(pk__in=Subquery(rows), is_active=True)
+
+
+def contacts_of(school: School) -> QuerySet[User]:
+    """The school's contacts today."""
+    rows = Membership.objects.filter(in_term(), school=school, role=Role.SCHOOL_CONTACT)
+    return User.objects.filter(pk__in=Subquery(rows.values("user")), is_active=True)
+
+
+def offices_over(area: Area, *roles: str) -> QuerySet[User]:
+    """People who hold one of the roles (default: office) in the area or above it today."""
+    paths = [area.path[: i + 1] for i, letter in enumerate(area.path) if letter == "/"]
+    rows = Membership.objects.filter(
+        in_term(), role__in=roles or (Role.OFFICE,), area__path__in=paths
+    )
+    return User.objects.filter(pk__in=Subquery(rows.values("user")), is_active=True)
+
+
+def nearest_offices(area: Area) -> QuerySet[User]:
+    """The office people of the lowest area above (or at) `area` that has any."""
+    paths = [area.path[: i + 1] for i, letter in enumerate(area.path) if letter == "/"]
+    holders = Membership.objects.filter(in_term(), role=Role.OFFICE, area__path__in=paths)
+    lowest = holders.order_by(Length("area__path").desc()).values("area__path")[:1]
+    return User.objects.filter(
+        pk__in=holders.filter(area__path=Subquery(lowest)).values("user"), is_active=True
+    )
