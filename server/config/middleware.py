@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
-from django.utils.module_loading import import_string
+from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 INTERFACES = ("/api/v1/", "/key/", "/openrosa/", "/store/")
 """Paths that carry their own credentials: no session, no CSRF, no page headers."""
@@ -27,24 +35,41 @@ def request_id(get_response: Handler) -> Handler:
     return middleware
 
 
-def _pages_only(path: str) -> Callable[[Handler], Handler]:
-    def factory(get_response: Handler) -> Handler:
-        with_pages: Handler = import_string(path)(get_response)
+class PagesOnly:
+    """Mixed into Django's middleware: the interfaces pass it by."""
 
-        def middleware(request: HttpRequest) -> HttpResponse:
-            handler = get_response if request.path.startswith(INTERFACES) else with_pages
-            return handler(request)
+    async_capable = False
+    get_response: Callable[[HttpRequest], Any]
 
-        return middleware
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Any:
+        if request.path.startswith(INTERFACES):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
 
-    return factory
+
+class StaticFiles(PagesOnly, WhiteNoiseMiddleware):
+    pass
 
 
-static_files = _pages_only("whitenoise.middleware.WhiteNoiseMiddleware")
-sessions = _pages_only("django.contrib.sessions.middleware.SessionMiddleware")
-common = _pages_only("django.middleware.common.CommonMiddleware")
-csrf = _pages_only("django.middleware.csrf.CsrfViewMiddleware")
-authentication = _pages_only("django.contrib.auth.middleware.AuthenticationMiddleware")
-messages = _pages_only("django.contrib.messages.middleware.MessageMiddleware")
-clickjacking = _pages_only("django.middleware.clickjacking.XFrameOptionsMiddleware")
-lockout = _pages_only("axes.middleware.AxesMiddleware")
+class Sessions(PagesOnly, SessionMiddleware):
+    pass
+
+
+class Common(PagesOnly, CommonMiddleware):
+    pass
+
+
+class Csrf(PagesOnly, CsrfViewMiddleware):
+    pass
+
+
+class Authentication(PagesOnly, AuthenticationMiddleware):
+    pass
+
+
+class Messages(PagesOnly, MessageMiddleware):
+    pass
+
+
+class Clickjacking(PagesOnly, XFrameOptionsMiddleware):
+    pass

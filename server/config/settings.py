@@ -61,15 +61,15 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "server.config.middleware.request_id",
     "django.middleware.security.SecurityMiddleware",
-    "server.config.middleware.static_files",
-    "server.config.middleware.sessions",
+    "server.config.middleware.StaticFiles",
+    "server.config.middleware.Sessions",
     "django.middleware.locale.LocaleMiddleware",
-    "server.config.middleware.common",
-    "server.config.middleware.csrf",
-    "server.config.middleware.authentication",
-    "server.config.middleware.messages",
-    "server.config.middleware.clickjacking",
-    "server.config.middleware.lockout",
+    "server.config.middleware.Common",
+    "server.config.middleware.Csrf",
+    "server.config.middleware.Authentication",
+    "server.config.middleware.Messages",
+    "server.config.middleware.Clickjacking",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "server.config.urls"

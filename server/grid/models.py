@@ -127,7 +127,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("电子邮箱"), blank=True)
     licence = models.CharField(_("督学证号"), max_length=32, blank=True)
     language = models.CharField(
-        _("语言"), max_length=8, default="zh-hans", choices=[("zh-hans", "简体中文"), ("en", "English")]
+        _("语言"),
+        max_length=8,
+        default="zh-hans",
+        choices=[("zh-hans", "简体中文"), ("en", "English")],
     )
     is_active = models.BooleanField(_("可登录"), default=True)
     is_staff = models.BooleanField(_("可进入管理后台"), default=False)
