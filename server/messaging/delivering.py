@@ -1,0 +1,57 @@
+"""The pumps: expand large audiences, send what is due, record how far it got."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from server.core import clock, work
+from server.messaging.channels import AddressGone, channel_for
+from server.messaging.models import Delivery, Device, Notice
+from server.messaging.services import DELIVERIES, NOTICES, expand
+
+State = Delivery.State
+
+
+def send(delivery: Delivery) -> None:
+    """Send one claimed delivery and record it. Raises WorkFailure for the pump to judge."""
+    try:
+        sent = channel_for(delivery.channel).send(delivery)
+    except AddressGone as failure:
+        _disable_push(delivery, str(failure))
+        raise
+    moment = clock.now()
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=sent.state,
+        sent_at=moment,
+        delivered_at=moment if sent.state == State.DELIVERED else None,
+        reason=sent.note[:500],
+    )
+
+
+def give_up(delivery: Delivery, reason: str) -> None:
+    """The delivery is dead: say why."""
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=State.DEAD, reason=reason[:500] or "unknown"
+    )
+
+
+def _disable_push(delivery: Delivery, reason: str) -> None:
+    Device.objects.filter(pk=delivery.address, user=delivery.recipient).update(
+        push_disabled_at=clock.now(), push_disabled_reason=reason[:200]
+    )
+
+
+def _deliveries() -> QuerySet[Delivery]:
+    return Delivery.objects.select_related("notice", "recipient")
+
+
+def register() -> None:
+    """Make both pumps known to the worker."""
+    work.register(work.Pump(name=NOTICES, rows=_notices, handle=expand))
+    work.register(
+        work.Pump(name=DELIVERIES, rows=_deliveries, handle=send, given_up=give_up, batch=50)
+    )
+
+
+def _notices() -> QuerySet[Notice]:
+    return Notice.objects.select_related("created_by")

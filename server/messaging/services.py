@@ -1,0 +1,244 @@
+"""Telling people: notices with their deliveries, announcements of offices, reading, acknowledging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from server.core import clock
+from server.core.changes import record_change
+from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
+from server.core.ids import new_id
+from server.core.work import wake
+from server.grid.models import School, User
+from server.grid.queries import OFFICES, has_role
+from server.messaging.events import event_kind
+from server.messaging.models import Delivery, Device, Notice
+from server.messaging.queries import Audience, recipients_of
+
+DELIVERIES = "deliveries"
+NOTICES = "notices"
+AT_ONCE = 200
+"""Up to so many recipients of an announcement are written with it; more are left to a worker."""
+BATCH = 1000
+
+Channel = Delivery.Channel
+State = Delivery.State
+
+
+# ---- telling --------------------------------------------------------------------------------
+
+
+def notify(
+    event: str,
+    *,
+    recipients: Iterable[User] | QuerySet[User],
+    subject: tuple[str, UUID] | None = None,
+    school: School | None = None,
+    created_by: User | None = None,
+    requires_ack: bool | None = None,
+    **params: str,
+) -> Notice:
+    """Tell these people that something happened, in the caller's transaction, each person once.
+
+    `event` and `params` are those of `server.messaging.events`; a missing or unknown parameter is a
+    TypeError at once. `subject` is what the reader opens: ("visit", id), ("finding", id), ….
+    Recipients who cannot log in any more are passed over.
+    """
+    kind = event_kind(event)
+    kind.check(params)
+    subject_type, subject_id = subject or ("", None)
+    with transaction.atomic():
+        notice = Notice.objects.create(
+            event=event,
+            params=params,
+            subject_type=subject_type,
+            subject_id=subject_id,
+            school=school,
+            created_by=created_by,
+            requires_ack=kind.requires_ack if requires_ack is None else requires_ack,
+        )
+        _deliver(notice, {user.pk for user in recipients if user.is_active})
+    return notice
+
+
+def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
+    """Write the deliveries of these people. Repeating it adds nothing."""
+    if not user_ids:
+        return
+    ordered = sorted(user_ids)  # the order of locks is the same for everybody
+    rows = [_inbox_row(notice, user_id) for user_id in ordered]
+    rows += [_pending_row(notice, user_id, Channel.SOCKET) for user_id in ordered]
+    rows += [
+        _pending_row(notice, user_id, Channel.FCM, address=str(device_id))
+        for user_id, device_id in _push_devices(ordered)
+    ]
+    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
+    record_change("notice", notice.id, user_ids=ordered)
+    wake(DELIVERIES)
+
+
+def _inbox_row(notice: Notice, user_id: UUID) -> Delivery:
+    moment = clock.now()
+    return Delivery(
+        id=new_id(),
+        notice=notice,
+        recipient_id=user_id,
+        channel=Channel.INBOX,
+        state=State.DELIVERED,
+        sent_at=moment,
+        delivered_at=moment,
+    )
+
+
+def _pending_row(notice: Notice, user_id: UUID, channel: str, *, address: str = "") -> Delivery:
+    return Delivery(
+        id=new_id(),
+        notice=notice,
+        recipient_id=user_id,
+        channel=channel,
+        address=address,
+        work_due_at=clock.now(),
+    )
+
+
+def _push_devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, UUID]]:
+    """(person, device) of every device of theirs that a push can reach now."""
+    return Device.objects.filter(
+        user__in=user_ids,
+        push_provider=Device.PushProvider.FCM,
+        push_disabled_at=None,
+        revoked_at=None,
+        token_expires_at__gt=clock.now(),
+    ).values_list("user_id", "id")
+
+
+# ---- announcements --------------------------------------------------------------------------
+
+
+def announce(
+    *,
+    notice_id: UUID,
+    by: User,
+    title: str,
+    body: str,
+    audience: Audience,
+    requires_ack: bool = False,
+) -> Notice:
+    """Send a hand-written notice to those of the audience whom the office reaches.
+
+    The same id with the same content is the same notice. Raises NotAllowed, Invalid (no text, or
+    nobody to tell), ContentConflict.
+    """
+    if not (by.is_superuser or has_role(by, *OFFICES)):
+        raise NotAllowed
+    content = {
+        "event": "announcement",
+        "params": {"title": title.strip(), "body": body.strip()},
+        "audience": audience.as_json(),
+        "requires_ack": requires_ack,
+    }
+    _check_announcement(title, body)
+    with transaction.atomic():
+        notice, created = Notice.objects.get_or_create(
+            id=notice_id, defaults={**content, "created_by": by}
+        )
+        if created:
+            _reach(notice, recipients_of(audience, by))
+        elif _differs(notice, content, by):
+            raise ContentConflict(_("此编号的通知已发出，内容不同；请使用新的编号重新发送"))
+    return notice
+
+
+def _check_announcement(title: str, body: str) -> None:
+    problems = [
+        Problem(f"/{name}", "blank", _("请填写标题和正文"))
+        for name, text in (("title", title), ("body", body))
+        if not text.strip()
+    ]
+    if problems:
+        raise Invalid(problems=problems)
+
+
+def _differs(notice: Notice, content: dict[str, object], by: User) -> bool:
+    same = all(getattr(notice, name) == value for name, value in content.items())
+    return not same or notice.created_by_id != by.pk
+
+
+def _reach(notice: Notice, people: QuerySet[User]) -> None:
+    """Write the deliveries of a small audience, or leave a large one to the worker."""
+    first = list(people.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1])
+    if not first:
+        raise Invalid(problems=[Problem("/audience", "nobody", _("所选范围内没有可通知的人员"))])
+    if len(first) <= AT_ONCE:
+        _deliver(notice, set(first))
+        return
+    Notice.objects.filter(id=notice.id).update(work_due_at=clock.now())
+    wake(NOTICES)
+
+
+def expand(notice: Notice) -> None:
+    """Write the deliveries of the next batch of a large audience; the row stays due until all are.
+
+    Whoever has an inbox row has had their turn, in the transaction that wrote it: after a crash the
+    rest is found by looking, and nobody is told twice.
+    """
+    if notice.audience is None or notice.created_by is None:
+        return
+    told = Delivery.objects.filter(notice=notice, recipient=OuterRef("pk"), channel=Channel.INBOX)
+    people = recipients_of(Audience.from_json(notice.audience), notice.created_by)
+    rest = people.filter(~Exists(told)).order_by("pk").values_list("pk", flat=True)
+    with transaction.atomic():
+        batch = set(rest[:BATCH])
+        _deliver(notice, batch)
+        if len(batch) == BATCH:
+            Notice.objects.filter(id=notice.id).update(work_due_at=clock.now(), work_attempts=0)
+            wake(NOTICES)
+
+
+# ---- reading --------------------------------------------------------------------------------
+
+
+def mark_read(
+    *, notice_id: UUID, by: User, device: Device | None = None, at: datetime | None = None
+) -> Delivery:
+    """The person has read the notice; `at` is their device's clock. Repeating it changes nothing."""
+    return _mark(notice_id, by, device, at, acknowledge=False)
+
+
+def acknowledge(
+    *, notice_id: UUID, by: User, device: Device | None = None, at: datetime | None = None
+) -> Delivery:
+    """The person confirms the notice, which reads it too. Repeating it changes nothing."""
+    return _mark(notice_id, by, device, at, acknowledge=True)
+
+
+@transaction.atomic
+def _mark(
+    notice_id: UUID, by: User, device: Device | None, at: datetime | None, *, acknowledge: bool
+) -> Delivery:
+    row = (
+        Delivery.objects.select_for_update(of=("self",))
+        .select_related("notice__school")
+        .filter(notice_id=notice_id, recipient=by, channel=Channel.INBOX)
+        .first()
+    )
+    if row is None:
+        raise NotFound
+    moment = clock.now()
+    changed: list[str] = []
+    if row.read_at is None:
+        row.read_at, row.read_device_time, row.read_by_device = moment, at, device
+        changed += ["read_at", "read_device_time", "read_by_device"]
+    if acknowledge and row.acknowledged_at is None:
+        row.acknowledged_at, row.acknowledged_device_time = moment, at
+        changed += ["acknowledged_at", "acknowledged_device_time"]
+    if changed:
+        row.save(update_fields=changed)
+        record_change("notice", notice_id, user_ids=[by.pk])
+    return row

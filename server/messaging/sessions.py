@@ -1,0 +1,285 @@
+"""Sessions of devices: log-in, bearer tokens, OpenRosa credentials, push addresses.
+
+A password is hashed at log-in only. Every later check is a digest and one indexed query, because
+secrets that we generate ourselves have the entropy that a slow hash gives to those people choose.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from server.core import clock
+from server.core.errors import Invalid, NotAuthenticated, NotFound, Problem
+from server.grid.models import User
+from server.messaging.channels.socket import end_connections
+from server.messaging.models import Device
+
+OPENROSA_REALM = "Duxue"
+SEEN_EVERY = timedelta(hours=1)
+_KEY_MAC_BYTES = 16
+_KEY_BYTES = 16 + 2 + _KEY_MAC_BYTES
+
+
+class WrongCredentials(NotAuthenticated):
+    code = "wrong_credentials"
+    title = _("登录名或密码不正确")
+
+
+class LockedOut(NotAuthenticated):
+    code = "locked_out"
+    title = _("登录失败次数过多，请 15 分钟后再试")
+
+
+class TokenUnknown(NotAuthenticated):
+    code = "token_unknown"
+    title = _("登录信息无效，请重新登录")
+
+
+class TokenExpired(NotAuthenticated):
+    code = "token_expired"
+    title = _("登录已过期，请重新登录")
+
+
+class TokenRevoked(NotAuthenticated):
+    code = "token_revoked"
+    title = _("此设备的登录已停用，请重新登录")
+
+
+class AccountInactive(NotAuthenticated):
+    code = "account_inactive"
+    title = _("此账号已停用，请联系教育督导办")
+
+
+# ---- log-in and its end ---------------------------------------------------------------------
+
+
+def open_session(
+    *,
+    username: str,
+    password: str,
+    device_id: UUID,
+    device_name: str,
+    platform: str,
+    request: HttpRequest,
+) -> tuple[str, Device]:
+    """Log a person in on a device and return its new bearer token, which is stored only as a digest.
+
+    A device has one session: logging in again replaces the token, and another person's log-in ends
+    the first one's. `request` tells the lockout (django-axes) who is asking. Raises WrongCredentials,
+    LockedOut.
+    """
+    user = _check_password(username, password, request)
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        device = Device.objects.select_for_update().filter(id=device_id).first()
+        if device is not None:
+            _end(device, unless_user=user)
+        device, _created = Device.objects.update_or_create(
+            id=device_id,
+            defaults={
+                "user": user,
+                "name": device_name,
+                "platform": platform,
+                "token_digest": _digest(token),
+                "token_expires_at": clock.now() + timedelta(days=settings.DEVICE_TOKEN_DAYS),
+                "last_seen_at": clock.now(),
+                "revoked_at": None,
+            },
+        )
+    return token, device
+
+
+def close_session(device: Device) -> None:
+    """Log out: the token, the OpenRosa credentials and the push address end."""
+    with transaction.atomic():
+        _end(Device.objects.select_for_update().get(id=device.id))
+    device.refresh_from_db()
+
+
+def revoke_device(*, device_id: UUID, by: User) -> Device:
+    """End the session of one of one's own devices, a lost one for example. Raises NotFound."""
+    device = Device.objects.filter(id=device_id, user=by).first()
+    if device is None:
+        raise NotFound
+    close_session(device)
+    return device
+
+
+def devices_of(user: User) -> QuerySet[Device]:
+    """The person's devices whose session is open."""
+    return user.devices.filter(_open())
+
+
+def _check_password(username: str, password: str, request: HttpRequest) -> User:
+    user = authenticate(request, username=username, password=password)
+    if isinstance(user, User):
+        return user
+    if getattr(request, "axes_locked_out", False):
+        # The middleware of axes would put a page of its own in the place of our answer.
+        request.axes_locked_out = False  # type: ignore[attr-defined]
+        raise LockedOut
+    raise WrongCredentials
+
+
+def _end(device: Device, *, unless_user: User | None = None) -> None:
+    """Revoke what the device holds, unless it stays with the same person whose session is open."""
+    if unless_user is not None and device.user_id == unless_user.pk and not device.revoked_at:
+        return
+    user_id = device.user_id
+    device.revoked_at = device.revoked_at or clock.now()
+    device.key_version += 1
+    device.openrosa_ha1 = device.openrosa_password_digest = ""
+    _clear_push(device)
+    device.save()
+    transaction.on_commit(lambda: end_connections(user_id, device.id), robust=True)
+
+
+# ---- bearer token ---------------------------------------------------------------------------
+
+
+def device_for_token(token: str) -> Device:
+    """The device and its person, in one indexed query.
+
+    Raises TokenUnknown, TokenRevoked, TokenExpired, AccountInactive.
+    """
+    return _usable(Device.objects.select_related("user").filter(token_digest=_digest(token)))
+
+
+def _usable(rows: QuerySet[Device]) -> Device:
+    device = rows.first()
+    if device is None:
+        raise TokenUnknown
+    if device.revoked_at is not None:
+        raise TokenRevoked
+    if device.token_expires_at <= clock.now():
+        raise TokenExpired
+    if not device.user.is_active:
+        raise AccountInactive
+    _note_seen(device)
+    return device
+
+
+def _note_seen(device: Device) -> None:
+    """At most hourly: a write on every request would cost more than the request."""
+    moment = clock.now()
+    if moment - device.last_seen_at >= SEEN_EVERY:
+        Device.objects.filter(id=device.id).update(last_seen_at=moment)
+        device.last_seen_at = moment
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _open() -> Q:
+    return Q(revoked_at=None, token_expires_at__gt=clock.now(), user__is_active=True)
+
+
+# ---- OpenRosa -------------------------------------------------------------------------------
+
+
+def key_for(device: Device) -> str:
+    """The secret part of the device's OpenRosa address; derived, so that nothing of it is stored.
+
+    base64url of device id, key version and an HMAC-SHA256 of both, cut to 16 bytes.
+    """
+    head = device.id.bytes + device.key_version.to_bytes(2, "big")
+    return base64.urlsafe_b64encode(head + _key_mac(head)).rstrip(b"=").decode()
+
+
+def device_for_key(key: str) -> Device:
+    """The device of an OpenRosa address: the HMAC first, then one query by primary key.
+
+    Raises as `device_for_token` does.
+    """
+    try:
+        raw = base64.b64decode(key + "=" * (-len(key) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise TokenUnknown from None
+    head, mac = raw[:-_KEY_MAC_BYTES], raw[-_KEY_MAC_BYTES:]
+    if len(raw) != _KEY_BYTES or not hmac.compare_digest(mac, _key_mac(head)):
+        raise TokenUnknown
+    device = _usable(Device.objects.select_related("user").filter(id=UUID(bytes=head[:16])))
+    if device.key_version != int.from_bytes(head[16:], "big"):
+        raise TokenRevoked
+    return device
+
+
+def _key_mac(head: bytes) -> bytes:
+    secret = settings.SECRET_KEY.encode()
+    return hmac.digest(secret, b"openrosa-key:" + head, "sha256")[:_KEY_MAC_BYTES]
+
+
+def new_openrosa_password(*, device: Device) -> str:
+    """A generated password for HTTP Digest and Basic, shown once; an earlier one ends.
+
+    Digest needs MD5(username:realm:password) at hand (RFC 7616); it opens nothing but this device.
+    """
+    password = secrets.token_urlsafe(18)
+    secret = f"{device.user.username}:{OPENROSA_REALM}:{password}"
+    device.openrosa_ha1 = hashlib.md5(secret.encode(), usedforsecurity=False).hexdigest()
+    device.openrosa_password_digest = _digest(password)
+    device.save(update_fields=["openrosa_ha1", "openrosa_password_digest"])
+    return password
+
+
+def device_for_basic(username: str, password: str) -> Device:
+    """The device of a generated password. Raises as `device_for_token` does."""
+    return _usable(
+        Device.objects.select_related("user").filter(
+            openrosa_password_digest=_digest(password), user__username=username
+        )
+    )
+
+
+def devices_with_digest(username: str) -> list[Device]:
+    """The person's open devices that have a password for HTTP Digest; the caller compares HA1."""
+    rows = Device.objects.select_related("user").filter(_open(), user__username=username)
+    return list(rows.exclude(openrosa_ha1=""))
+
+
+# ---- push -----------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def set_push(*, device: Device, provider: str, address: str) -> None:
+    """Remember where to push; no provider ends it. An address belongs to one device only.
+
+    Raises Invalid.
+    """
+    if provider not in Device.PushProvider.values or bool(provider) != bool(address):
+        problem = Problem("/provider", "invalid", _("请选择推送方式并提供推送地址"))
+        raise Invalid(problems=[problem])
+    if len(address) > 2048:
+        raise Invalid(problems=[Problem("/address", "too_long", _("推送地址过长"))])
+    taken = Device.objects.select_for_update().filter(push_address=address).exclude(id=device.id)
+    for other in taken.exclude(push_address=""):
+        _clear_push(other)
+        other.save()
+    _clear_push(device)
+    device.push_provider, device.push_address = provider, address
+    device.save(
+        update_fields=[
+            "push_provider",
+            "push_address",
+            "push_disabled_at",
+            "push_disabled_reason",
+        ]
+    )
+
+
+def _clear_push(device: Device) -> None:
+    device.push_provider = device.push_address = ""
+    device.push_disabled_at, device.push_disabled_reason = None, ""
