@@ -1,1 +1,75 @@
+"""The environment of tests: real services on demand, a browser, a media folder per test.
+
+The people of the tests are in tests.cast.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
+
+import pytest
+
+from tests.services import POSTGRES, REDIS, SWIFT, Missing, Service, running
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
 pytest_plugins = ["tests.cast"]
+
+# A test that starts the product in a process of its own means the product, not its test settings.
+os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
+
+
+@pytest.fixture(autouse=True)
+def media_folder(settings: SettingsWrapper, tmp_path: Path) -> Path:
+    """Where this test's media lies, and no other's."""
+    folder = tmp_path / "media"
+    settings.MEDIA_STORE_URL = f"folder://{folder}"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    yield from _address_of(POSTGRES)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    yield from _address_of(REDIS)
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """s3://KEY:SECRET@host:port/bucket?…, percent-encoded; a test makes its own bucket."""
+    yield from _address_of(SWIFT)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser, for Playwright's `executable_path`."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    return found or _do_without("chromium is not installed: on Debian `apt-get install chromium`")
+
+
+def _address_of(service: Service) -> Iterator[str]:
+    """The service that `make test` started for all workers, or one of this session's own."""
+    given = os.environ.get(service.variable)
+    if given:
+        yield given
+        return
+    try:
+        with running(service) as started:
+            yield started.url
+    except Missing as error:
+        _do_without(str(error))
+
+
+def _do_without(reason: str) -> Never:
+    """A developer may lack a service; a CI run that skips it would prove nothing."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

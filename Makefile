@@ -1,0 +1,104 @@
+# The door to everything. It needs Python 3.11 and make; what else a target needs, it sets up itself.
+#
+#   make run     start the product on this machine, with the demo county; Ctrl-C stops it
+#   make phone   play one inspector's day against the running product
+#   make test    check everything and run every test, on SQLite and on PostgreSQL
+#   make help    the rest
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+URL ?= http://$(HOST):$(PORT)
+VAR_DIR ?= var
+WORKERS ?= 2
+# More arguments for pytest: make test-sqlite PYTEST="-k findings -x"
+PYTEST ?=
+
+LOCKS := deploy/requirements
+TOOLS := var/tools
+SETUP := deploy/venv.sh
+PY := .venv/bin/python
+PIP_COMPILE := $(TOOLS)/pip/bin/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras
+# What a production start is given; `check` looks at the settings with it and connects to nothing.
+AS_PRODUCTION := DUXUE_ENV=production SECRET_KEY=only-to-look-at-the-settings-0123456789-abcdefghijklmnop \
+	ALLOWED_HOSTS=duxue.example PUBLIC_URL=https://duxue.example DATABASE_URL=postgres://db/duxue \
+	CHANNEL_URL=redis://cache MEDIA_STORE_URL='s3://key:secret@store/duxue?region=us-east-1' \
+	PUSH_URL=log://
+
+.DEFAULT_GOAL := help
+# `make check lock` and the like run one after the other: the targets share .venv and var/.
+.NOTPARALLEL:
+.PHONY: help run phone test test-sqlite test-postgres check bench format schema messages lock services dev base swift clean
+
+help: ## these lines
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+run: base ## start the product on embedded defaults: HOST, PORT, VAR_DIR
+	@VAR_DIR='$(VAR_DIR)' exec $(PY) -m server run --host '$(HOST)' --port '$(PORT)'
+
+phone: base ## play an inspector's day against the running product: URL, or HOST and PORT
+	@VAR_DIR='$(VAR_DIR)' exec $(PY) -m server phone --url '$(URL)'
+
+test: services check ## check, then every test, on SQLite and on PostgreSQL
+	$(PY) -m tests.services run $(MAKE) --no-print-directory test-sqlite test-postgres
+
+test-sqlite: dev ## the tests on SQLite only: PYTEST="-k findings -x"
+	env -u DATABASE_URL $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
+
+test-postgres: dev ## the tests on PostgreSQL only
+ifdef TEST_POSTGRES_URL
+	DATABASE_URL="$$TEST_POSTGRES_URL" $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
+else
+	$(PY) -m tests.services run $(MAKE) --no-print-directory test-postgres
+endif
+
+check: dev ## style, types, imports, migrations, OpenAPI, settings, translations
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m server makemigrations --check --dry-run
+	$(PY) -m server spectacular --validate --fail-on-warn --file $(TOOLS)/openapi.yaml
+	@cmp $(TOOLS)/openapi.yaml docs/openapi.yaml || { echo 'docs/openapi.yaml is out of step: run `make schema` and commit it.'; exit 1; }
+	$(AS_PRODUCTION) $(PY) -m server check --deploy --fail-level WARNING
+	$(PY) deploy/check_messages.py
+
+bench: services dev ## measure the product beside references, on PostgreSQL
+	$(PY) -m tests.benchmarks
+
+format: dev ## put the source into the house's shape
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+schema: dev ## write docs/openapi.yaml anew
+	$(PY) -m server spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+messages: dev ## collect and compile the translations in server/locale
+	$(PY) -m server makemessages --locale=en --no-location --ignore=var --ignore=tests
+	$(PY) -m server compilemessages --locale=en --ignore=.venv --ignore=var
+
+# `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
+lock: ## write the hashed locks anew
+	@mkdir -p $(TOOLS)
+	@$(SETUP) $(TOOLS)/pip $(LOCKS)/tools.lock
+	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/tools.lock $(LOCKS)/tools.in
+	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/base.lock pyproject.toml
+	$(PIP_COMPILE) $(UPGRADE) --extra=dev --constraint=$(LOCKS)/base.lock --output-file=$(LOCKS)/dev.lock pyproject.toml
+	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/swift.lock $(LOCKS)/swift.in
+
+services: swift ## install the servers that the tests talk to
+	@deploy/test_packages.sh
+
+base:
+	@$(SETUP) .venv $(LOCKS)/base.lock
+
+dev:
+	@$(SETUP) .venv $(LOCKS)/dev.lock $(LOCKS)/base.lock
+	@mkdir -p $(TOOLS)
+
+swift:
+	@mkdir -p $(TOOLS)
+	@$(SETUP) $(TOOLS)/swift $(LOCKS)/swift.lock
+
+clean: ## remove the environments and caches; the product's data in var/ stays
+	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
+	find server mobile_api media_storage tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +

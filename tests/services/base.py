@@ -1,0 +1,197 @@
+"""What the services share: a free port, a folder, processes that are started, awaited, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER_MARK = "DUXUE_TEST_SERVICE"
+"""The environment variable by which a process of ours is told from one that reuses its id."""
+
+
+class Missing(Exception):
+    """A program that a service needs is not installed; the text says how to get it."""
+
+
+class Failed(Exception):
+    """A service did not start; the text ends with the tail of its log."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers at `url`, stopped by `stop`. Plain values, to be kept as JSON."""
+
+    name: str
+    url: str
+    folder: str
+    pids: list[int]
+    stop_signal: int = signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server program: `variable` carries its address, `start` runs it in an empty folder."""
+
+    name: str
+    variable: str
+    start: Callable[[Workshop], str]
+    stop_signal: int = signal.SIGTERM
+    user: str | None = None
+
+
+@dataclass
+class Workshop:
+    """The folder where one service lives, and the processes started in it."""
+
+    folder: Path
+    user: str | None = None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, *command: str | Path) -> None:
+        """Run one preparing command to its end."""
+        log = self.folder / "setup.log"
+        with log.open("ab") as output:
+            code = self._popen(command, output.fileno()).wait()
+        if code:
+            raise Failed(f"{command[0]} ended with {code}\n{_tail(log)}")
+
+    def spawn(self, log_name: str, *command: str | Path) -> None:
+        """Start a server that outlives this call."""
+        with (self.folder / log_name).open("ab") as output:
+            self.processes.append(self._popen(command, output.fileno()))
+
+    def wait(self, ready: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
+        """Return when `ready` says so; fail when a process ended or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            ended = any(process.poll() is not None for process in self.processes)
+            if ended or time.monotonic() > deadline:
+                tails = "\n".join(_tail(log) for log in sorted(self.folder.glob("*.log")))
+                raise Failed(f"{what} did not start\n{tails}")
+            time.sleep(0.05)  # between two looks; the deadline is above
+
+    def _popen(self, command: Sequence[str | Path], output: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(part) for part in command],
+            cwd=self.folder,
+            env={**os.environ, FOLDER_MARK: str(self.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us; the servers are stopped in order
+            user=self.user,
+            group=self.user,
+            extra_groups=[] if self.user else None,
+        )
+
+
+def start(service: Service) -> Running:
+    """Start a service in a folder of its own. Raises Missing and Failed."""
+    workshop = Workshop(_new_folder(service.name, service.user), user=service.user)
+    try:
+        url = service.start(workshop)
+    except BaseException:
+        stop(_running(service, workshop, url=""))
+        raise
+    return _running(service, workshop, url)
+
+
+def stop(service: Running, *, seconds: float = 15) -> None:
+    """End a service's processes, by force when they do not listen, and remove its folder."""
+    ours = [pid for pid in service.pids if _is_ours(pid, service.folder)]
+    _signal_all(ours, service.stop_signal)
+    deadline = time.monotonic() + seconds
+    while (ours := [pid for pid in ours if _is_ours(pid, service.folder)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.05)  # between two looks; the deadline is above
+    _signal_all(ours, signal.SIGKILL)
+    shutil.rmtree(service.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(service: Service) -> Iterator[Running]:
+    started = start(service)
+    try:
+        yield started
+    finally:
+        stop(started)
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on, below those that the system gives to outgoing calls."""
+    while True:
+        port = random.randint(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def program(name: str, *, package: str, folders: Sequence[Path] = ()) -> Path:
+    """Where a program is. Raises Missing with the Debian package that has it."""
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", ""), "/usr/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise Missing(f"{name} is not installed: on Debian `apt-get install {package}`")
+    return Path(found)
+
+
+def _new_folder(name: str, user: str | None) -> Path:
+    """A folder that `user` owns, on a file system with extended attributes where there is one."""
+    folder = Path(tempfile.mkdtemp(prefix=f"duxue-{name}-", dir=_parent_of_folders()))
+    if user:
+        shutil.chown(folder, user, user)
+    return folder
+
+
+def _parent_of_folders() -> str:
+    """The first temporary folder that keeps extended attributes, which the S3 server writes."""
+    candidates = [tempfile.gettempdir(), "/var/tmp"]
+    for candidate in candidates:
+        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=candidate) as probe:
+            os.setxattr(probe.name, "user.duxue", b"1")
+            return candidate
+    return candidates[0]
+
+
+def _running(service: Service, workshop: Workshop, url: str) -> Running:
+    pids = [process.pid for process in workshop.processes]
+    return Running(service.name, url, str(workshop.folder), pids, service.stop_signal)
+
+
+def _is_ours(pid: int, folder: str) -> bool:
+    """Whether a process lives that we started for this folder."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # an ended child stays a zombie until somebody asks
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{FOLDER_MARK}={folder}".encode() in environment.split(b"\0")
+
+
+def _signal_all(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    text = log.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join([f"--- {log.name}", *text])

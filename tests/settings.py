@@ -1,0 +1,38 @@
+"""The product's settings for tests: a world of its own in a temporary folder, cheap passwords.
+
+SQLite unless DATABASE_URL says otherwise; everything else is embedded, whatever the shell exports.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_CHOSEN_BY_TESTS = (
+    "CHANNEL_URL",
+    "DEBUG",
+    "DUXUE_ENV",
+    "MEDIA_STORE_URL",
+    "PUBLIC_URL",
+    "PUSH_URL",
+)
+for _name in _CHOSEN_BY_TESTS:
+    os.environ.pop(_name, None)
+
+_folder = tempfile.mkdtemp(prefix="duxue-tests-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+os.environ["VAR_DIR"] = _folder
+
+from server.config.settings import *  # noqa: E402, F403 - the environment comes first
+from server.config.settings import DATABASES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if "sqlite" in DATABASES["default"]["ENGINE"]:
+    # A file, not memory: threads that race need connections of their own, as in the product.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(_folder) / "test.sqlite3")}
+    # Power cuts are not under test here, and each sync costs a disk's turn.
+    DATABASES["default"]["OPTIONS"]["init_command"] = (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+    )
