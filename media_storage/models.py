@@ -1,0 +1,153 @@
+"""Media objects and their renditions: what lies in the store, what is known about it, how far it is."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from server.core import clock
+from server.core.ids import new_id
+from server.core.work import Work, due_index
+
+
+def new_key() -> str:
+    """A key in the store that cannot be guessed and tells nothing. The day spreads folders."""
+    return f"{clock.now():%Y%m/%d}/{secrets.token_hex(16)}"
+
+
+class MediaObject(Work):
+    """A file that belongs to somebody's work: declared first, uploaded, verified, then processed.
+
+    `taken_at` and the position are what the phone says; `width` and `height` are as displayed, after
+    orientation. `upload_id` names the store's half-done multipart upload.
+    """
+
+    class State(models.TextChoices):
+        DECLARED = "declared", _("待上传")
+        STORED = "stored", _("已收到")
+        PROCESSING = "processing", _("处理中")
+        READY = "ready", _("可用")
+        REJECTED = "rejected", _("已拒绝")
+
+    class Rejection(models.TextChoices):
+        EMPTY = "empty", _("文件是空的，请重新拍摄或选择文件")
+        UNSUPPORTED = (
+            "unsupported_type",
+            _("不支持这种类型的文件，请换成照片、PDF、音视频或 Office 文件"),
+        )
+        TYPE_MISMATCH = "type_mismatch", _("文件内容与声明的类型不符，请检查文件")
+        BROKEN = "broken", _("文件已损坏，无法打开，请重新拍摄或选择文件")
+        TOO_MANY_PIXELS = "too_many_pixels", _("图片的像素过多，请缩小后重新上传")
+        TOO_LARGE = "too_large", _("文件超过大小限制，请压缩后重新上传")
+
+    class Note(models.TextChoices):
+        NO_RENDITION = "no_rendition", _("这种格式的图片暂时没有缩略图，请下载原图查看")
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="media",
+        verbose_name=_("上传人"),
+    )
+    filename = models.CharField(_("文件名"), max_length=255)
+    content_type = models.CharField(_("类型"), max_length=100)
+    size = models.BigIntegerField(_("大小（字节）"))
+    sha256 = models.CharField("SHA-256", max_length=64)
+    key = models.CharField(max_length=160, unique=True, default=new_key, editable=False)
+    upload_id = models.TextField(blank=True, default="", editable=False)
+    state = models.CharField(_("状态"), max_length=10, choices=State, default=State.DECLARED)
+    reject_code = models.CharField(
+        _("拒绝原因"), max_length=24, choices=Rejection, blank=True, default=""
+    )
+    note_code = models.CharField(_("说明"), max_length=24, choices=Note, blank=True, default="")
+    taken_at = models.DateTimeField(_("拍摄时间（手机）"), null=True, blank=True)
+    latitude = models.FloatField(_("纬度（手机）"), null=True, blank=True)
+    longitude = models.FloatField(_("经度（手机）"), null=True, blank=True)
+    accuracy_m = models.FloatField(_("定位精度（米）"), null=True, blank=True)
+    width = models.PositiveIntegerField(_("宽"), null=True, blank=True)
+    height = models.PositiveIntegerField(_("高"), null=True, blank=True)
+    created_at = models.DateTimeField(_("登记时间"), db_default=Now(), editable=False)
+    stored_at = models.DateTimeField(_("收到时间"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("佐证材料")
+        indexes = [due_index("media_due")]
+        constraints = [
+            models.CheckConstraint(name="media_size_not_negative", condition=Q(size__gte=0)),
+            models.CheckConstraint(
+                name="media_state_known",
+                condition=Q(state__in=["declared", "stored", "processing", "ready", "rejected"]),
+            ),
+            models.CheckConstraint(
+                name="media_rejected_has_reason",
+                condition=(Q(state="rejected") & ~Q(reject_code=""))
+                | (~Q(state="rejected") & Q(reject_code="")),
+            ),
+            models.CheckConstraint(
+                name="media_stored_has_time",
+                condition=Q(state="declared", stored_at=None)
+                | (~Q(state="declared") & Q(stored_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="media_position_whole",
+                condition=Q(latitude=None, longitude=None, accuracy_m=None)
+                | Q(latitude__range=(-90, 90), longitude__range=(-180, 180)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def reject_reason(self) -> str:
+        """The sentence that the inspector reads; empty unless rejected."""
+        return str(self.get_reject_code_display())
+
+    @property
+    def note(self) -> str:
+        """A remark on an accepted file, such as why it has no small picture."""
+        return str(self.get_note_code_display())
+
+    @property
+    def is_uploaded(self) -> bool:
+        return self.state != self.State.DECLARED
+
+
+class Rendition(models.Model):
+    """A smaller JPEG of a picture, upright and without metadata: what pages and phones show."""
+
+    class Name(models.TextChoices):
+        SMALL = "small", _("小图（320）")
+        LARGE = "large", _("大图（1600）")
+
+    media = models.ForeignKey(MediaObject, models.CASCADE, related_name="renditions")
+    name = models.CharField(max_length=8, choices=Name)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size = models.PositiveIntegerField()
+    key = models.CharField(max_length=170, unique=True)
+
+    class Meta:
+        ordering = ["media", "-name"]
+        constraints = [
+            models.UniqueConstraint(fields=["media", "name"], name="rendition_once"),
+            models.CheckConstraint(
+                name="rendition_name_known", condition=Q(name__in=["small", "large"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.media_id} {self.name}"
+
+    @property
+    def filename(self) -> str:
+        return f"{PurePosixPath(self.media.filename).stem}-{self.name}.jpg"

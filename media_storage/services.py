@@ -1,0 +1,423 @@
+"""Declare, upload, verify: how a file becomes a media object that the rest of the product may trust.
+
+    declared ──complete──▶ stored ──worker──▶ processing ──▶ ready
+        │                     └──────────────────┴─────────▶ rejected, with a reason
+        └── bytes that are not the declared ones: forgotten, still declared, to be uploaded again
+
+The store is never called inside a transaction: states move by compare-and-set afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from media_storage.errors import UploadMismatch, UploadMissing
+from media_storage.formats import (
+    HEAD_BYTES,
+    Format,
+    format_by_name,
+    format_by_signature,
+    format_of,
+    sniff,
+)
+from media_storage.models import MediaObject, Rendition, new_key
+from media_storage.signals import media_processed
+from media_storage.stores import (
+    UPLOAD_TIME,
+    Expected,
+    ObjectMissing,
+    PartsMissing,
+    Upload,
+    get_store,
+)
+from server.core import clock, work
+from server.core.errors import ContentConflict, Invalid, Problem, TooLarge
+
+READ_TIME = timedelta(minutes=15)
+
+State = MediaObject.State
+Rejection = MediaObject.Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the phone says it was: WGS-84 degrees, accuracy in metres."""
+
+    latitude: float
+    longitude: float
+    accuracy_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """What `store_stream` put into the store. `content_type` and `rejection` by looking at the bytes."""
+
+    key: str
+    size: int
+    sha256: str
+    content_type: str
+    rejection: str = ""
+
+
+# ---- declared by a phone, uploaded to the store directly -------------------------------------
+
+
+def declare_media(
+    *,
+    media_id: UUID,
+    owner: AbstractBaseUser | None,
+    filename: str,
+    content_type: str,
+    size: int,
+    sha256: str,
+    taken_at: datetime | None = None,
+    location: Location | None = None,
+    base_url: str,
+) -> tuple[MediaObject, Upload, bool]:
+    """Register a file that will be uploaded, and say where to. The bool: whether it is new.
+
+    The same declaration again gives the same object, with addresses for what is still missing.
+    Raises Invalid (pointers /filename, /content_type, /size, /sha256, /location), ContentConflict.
+    """
+    values = _declared_values(
+        filename=filename,
+        content_type=content_type,
+        size=size,
+        sha256=sha256,
+        taken_at=taken_at,
+        location=location,
+    )
+    owner_id = owner.pk if owner else None
+    media, created = MediaObject.objects.get_or_create(
+        id=media_id, defaults={**values, "owner_id": owner_id}
+    )
+    if not created and _differs(media, owner_id, values):
+        raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
+    return media, resume_upload(media=media, base_url=base_url), created
+
+
+def resume_upload(*, media: MediaObject, base_url: str) -> Upload:
+    """Which parts have arrived, and addresses for those that are missing; none once it is stored."""
+    if media.is_uploaded:
+        return Upload(strategy="single", expires_at=clock.now() + UPLOAD_TIME)
+    upload = get_store().upload_urls(_expected(media), base_url=base_url)
+    if upload.upload_id == media.upload_id:
+        return upload
+    rows = MediaObject.objects.filter(id=media.id, key=media.key, upload_id=media.upload_id)
+    if rows.update(upload_id=upload.upload_id):
+        media.upload_id = upload.upload_id
+        return upload
+    # Somebody else began an upload in between: theirs is the one that counts.
+    get_store().abort_upload(media.key, upload.upload_id)
+    media.refresh_from_db()
+    return resume_upload(media=media, base_url=base_url)
+
+
+def complete_media(*, media: MediaObject) -> MediaObject:
+    """Verify what was uploaded: there, whole, the declared bytes, really of the declared type.
+
+    The answer is the object, `stored` or `rejected` (its record is kept); the same again gives the
+    same. Raises UploadMissing, and UploadMismatch for other bytes than the declared: these are
+    forgotten and the upload is open again.
+    """
+    if media.is_uploaded:
+        return media
+    store = get_store()
+    try:
+        store.complete_upload(_expected(media))
+        found = _examine(store.read(media.key))
+    except (ObjectMissing, PartsMissing):
+        return _completed_elsewhere(media)
+    if problems := _mismatches(media, found):
+        _reopen(media)
+        raise UploadMismatch(problems=problems)
+    _mark_stored(media, _judge(format_of(media.content_type), found))
+    return media
+
+
+def _completed_elsewhere(media: MediaObject) -> MediaObject:
+    """Another request may have completed it while this one looked."""
+    media.refresh_from_db()
+    if media.is_uploaded:
+        return media
+    raise UploadMissing
+
+
+@transaction.atomic
+def _mark_stored(media: MediaObject, rejection: str) -> None:
+    values = _state_values(rejection)
+    rows = MediaObject.objects.filter(id=media.id, key=media.key, state=State.DECLARED)
+    changed = rows.update(**values, upload_id="")
+    media.refresh_from_db()
+    if not changed:
+        if not media.is_uploaded:
+            raise UploadMissing
+        return
+    if rejection:
+        media_processed.send(MediaObject, media=media)
+    else:
+        work.wake("media")
+
+
+def _reopen(media: MediaObject) -> None:
+    """Give the object a new key, so that neither the wrong bytes nor their addresses matter again."""
+    old = media.key
+    rows = MediaObject.objects.filter(id=media.id, key=old, state=State.DECLARED)
+    if rows.update(key=new_key(), upload_id=""):
+        get_store().delete(old)
+    media.refresh_from_db()
+
+
+# ---- bytes that pass through this server (OpenRosa) ------------------------------------------
+
+
+def store_stream(
+    *,
+    filename: str,
+    content_type: str,
+    chunks: Iterable[bytes],
+    limit: int | None = None,
+) -> StoredBytes:
+    """Write a stream to the store, durable when this returns; the caller inserts the row afterwards.
+
+    `limit` in bytes, else the format's own. Raises TooLarge (nothing is left), StoreUnavailable.
+    A file that is not what it claims is stored as well: `rejection` says why it is not to be used.
+    """
+    declared = format_of(content_type) or format_by_name(filename)
+    meter = _Meter(chunks, limit or (declared or format_of("video/mp4")).max_bytes)  # type: ignore[union-attr]
+    key = new_key()
+    written = get_store().write(key, meter)
+    found = _Found(size=written.size, sha256=written.sha256, head=bytes(meter.head))
+    taken_for = declared or format_by_signature(sniff(found.head))
+    return StoredBytes(
+        key=key,
+        size=written.size,
+        sha256=written.sha256,
+        content_type=taken_for.content_type if taken_for else "application/octet-stream",
+        rejection=_judge(taken_for, found),
+    )
+
+
+def new_media_values(
+    *,
+    media_id: UUID,
+    owner_id: UUID | None,
+    filename: str,
+    stored: StoredBytes,
+    taken_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Every column of the row for bytes that `store_stream` wrote, by column name.
+
+    For `MediaObject(**values)` or a statement of the caller's own; call `work.wake("media")` in the
+    same transaction. The columns left out (created_at) have defaults in the database.
+    """
+    return {
+        "id": media_id,
+        "owner_id": owner_id,
+        "filename": clean_filename(filename) or "file",
+        "content_type": stored.content_type,
+        "size": stored.size,
+        "sha256": stored.sha256,
+        "key": stored.key,
+        "upload_id": "",
+        "note_code": "",
+        "taken_at": taken_at,
+        "latitude": None,
+        "longitude": None,
+        "accuracy_m": None,
+        "width": None,
+        "height": None,
+        "work_attempts": 0,
+        "work_error": "",
+        "work_dead_at": None,
+        **_state_values(stored.rejection),
+    }
+
+
+def discard(key: str) -> None:
+    """Delete bytes that no row will refer to: a part that was sent twice, a refused request."""
+    get_store().delete(key)
+
+
+# ---- reading ----------------------------------------------------------------------------------
+
+
+def readable_url(item: MediaObject | Rendition, *, base_url: str) -> str:
+    """A short-lived address of the original or of a rendition. Ask only for what is uploaded."""
+    return get_store().download_url(
+        item.key,
+        filename=item.filename,
+        content_type="image/jpeg" if isinstance(item, Rendition) else item.content_type,
+        expires_in=READ_TIME,
+        base_url=base_url,
+    )
+
+
+# ---- the rules --------------------------------------------------------------------------------
+
+
+def clean_filename(filename: str) -> str:
+    """The last component without control characters, at most 255 characters, the extension kept."""
+    name = PurePosixPath(filename.replace("\\", "/")).name
+    name = "".join(each for each in name if unicodedata.category(each)[0] != "C").strip()
+    suffix = PurePosixPath(name).suffix[:16]
+    return name if len(name) <= 255 else name[: 255 - len(suffix)] + suffix
+
+
+def _declared_values(
+    *,
+    filename: str,
+    content_type: str,
+    size: int,
+    sha256: str,
+    taken_at: datetime | None,
+    location: Location | None,
+) -> dict[str, Any]:
+    name = clean_filename(filename)
+    format_ = format_of(content_type)
+    problems = [
+        *_name_problems(name),
+        *_type_problems(format_, size),
+        *_hash_problems(sha256),
+        *_location_problems(location),
+    ]
+    if problems or format_ is None:
+        raise Invalid(problems=problems)
+    return {
+        "filename": name,
+        "content_type": format_.content_type,
+        "size": size,
+        "sha256": sha256.lower(),
+        "taken_at": taken_at,
+        "latitude": location.latitude if location else None,
+        "longitude": location.longitude if location else None,
+        "accuracy_m": location.accuracy_m if location else None,
+    }
+
+
+def _name_problems(name: str) -> Iterator[Problem]:
+    if not name:
+        yield Problem("/filename", "required", _("请给出文件名"))
+
+
+def _type_problems(format_: Format | None, size: int) -> Iterator[Problem]:
+    if format_ is None:
+        yield Problem("/content_type", "unsupported_type", Rejection.UNSUPPORTED.label)
+    if size <= 0:
+        yield Problem("/size", "empty", Rejection.EMPTY.label)
+    elif format_ and size > format_.max_bytes:
+        limit = format_.max_bytes // (1024 * 1024)
+        yield Problem(
+            "/size", "too_large", _("文件不能超过 %(limit)d MB，请压缩后再传") % {"limit": limit}
+        )
+
+
+def _hash_problems(sha256: str) -> Iterator[Problem]:
+    if len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef"):
+        yield Problem("/sha256", "invalid", _("应为 64 位十六进制的 SHA-256 校验值"))
+
+
+def _location_problems(location: Location | None) -> Iterator[Problem]:
+    # Written so that NaN is refused as well: it is within no bounds.
+    if location is None:
+        return
+    if not (-90 <= location.latitude <= 90 and -180 <= location.longitude <= 180):
+        yield Problem("/location", "invalid", _("经纬度超出范围"))
+    if location.accuracy_m is not None and not 0 <= location.accuracy_m <= 1e8:
+        yield Problem("/location/accuracy_m", "invalid", _("定位精度应为不小于 0 的米数"))
+
+
+def _differs(media: MediaObject, owner_id: Any, values: dict[str, Any]) -> bool:
+    return media.owner_id != owner_id or any(
+        getattr(media, name) != value for name, value in values.items()
+    )
+
+
+def _expected(media: MediaObject) -> Expected:
+    return Expected(
+        key=media.key,
+        size=media.size,
+        content_type=media.content_type,
+        upload_id=media.upload_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the bytes themselves say."""
+
+    size: int
+    sha256: str
+    head: bytes
+
+
+class _Meter:
+    """Passes chunks on, keeping the head, and stops a stream that goes over its limit."""
+
+    def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
+        self.chunks = chunks
+        self.limit = limit
+        self.size = 0
+        self.head = bytearray()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.chunks:
+            self.size += len(chunk)
+            if self.size > self.limit:
+                raise TooLarge(
+                    _("文件不能超过 %d MB，请压缩后再传") % (self.limit // (1024 * 1024))
+                )
+            if len(self.head) < HEAD_BYTES:
+                self.head += chunk[: HEAD_BYTES - len(self.head)]
+            yield chunk
+
+
+def _examine(chunks: Iterable[bytes]) -> _Found:
+    digest = hashlib.sha256()
+    meter = _Meter(chunks, limit=sys.maxsize)
+    for chunk in meter:
+        digest.update(chunk)
+    return _Found(size=meter.size, sha256=digest.hexdigest(), head=bytes(meter.head))
+
+
+def _mismatches(media: MediaObject, found: _Found) -> list[Problem]:
+    if found.size != media.size:
+        detail = _("登记为 %(declared)d 字节，收到 %(found)d 字节，请重新上传")
+        return [
+            Problem("/size", "mismatch", detail % {"declared": media.size, "found": found.size})
+        ]
+    if found.sha256 != media.sha256:
+        return [Problem("/sha256", "mismatch", _("内容与登记的校验值不符，请重新上传"))]
+    return []
+
+
+def _judge(format_: Format | None, found: _Found) -> str:
+    """Why these bytes are refused, by their beginning; empty where they may be what they claim."""
+    if not found.size:
+        return Rejection.EMPTY
+    if format_ is None:
+        return Rejection.UNSUPPORTED
+    return "" if sniff(found.head) == format_.signature else Rejection.TYPE_MISMATCH
+
+
+def _state_values(rejection: str) -> dict[str, Any]:
+    """The columns of an object whose bytes have just been stored."""
+    moment = clock.now()
+    return {
+        "state": State.REJECTED if rejection else State.STORED,
+        "reject_code": rejection,
+        "stored_at": moment,
+        "work_due_at": None if rejection else moment,
+    }

@@ -1,0 +1,301 @@
+"""A folder as an object store: uploads and downloads are signed addresses on this server.
+
+objects/KEY            what is complete
+incoming/KEY           a single upload that has arrived
+parts/UPLOAD_ID/7      part 7 of a multipart upload
+tmp/                   what is being written: renamed when it is whole and on the disk
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Literal
+from urllib.parse import unquote, urlsplit
+
+from django.core import signing
+from django.core.exceptions import ImproperlyConfigured
+
+from media_storage.errors import StoreUnavailable
+from media_storage.stores import (
+    CHUNK,
+    UPLOAD_TIME,
+    Expected,
+    ObjectMissing,
+    Part,
+    PartsMissing,
+    Received,
+    Upload,
+    Written,
+    is_multipart,
+    missing_parts,
+)
+from server.core import clock
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_SALT = "media_storage.folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What one signed address allows: this method, this place, this many bytes, until then."""
+
+    method: Literal["GET", "PUT"]
+    place: str
+    expires: int
+    size: int = 0
+    filename: str = ""
+    content_type: str = ""
+
+    def sign(self) -> str:
+        return signing.Signer(salt=_SALT).sign_object(asdict(self), compress=True)
+
+    @classmethod
+    def read(cls, token: str, *, method: str) -> Grant | None:
+        """The grant, if we signed it for this method and its time has not passed."""
+        try:
+            grant = cls(**signing.Signer(salt=_SALT).unsign_object(token))
+        except signing.BadSignature:
+            return None
+        live = grant.expires > clock.now().timestamp()
+        return grant if live and grant.method == method else None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStore:
+    """See media_storage.stores.Store."""
+
+    root: Path
+
+    direct: ClassVar[bool] = False
+
+    @classmethod
+    def from_url(cls, url: str) -> FolderStore:
+        parts = urlsplit(url)
+        path = Path(unquote(parts.path))
+        if parts.netloc or not path.is_absolute() or path == Path("/"):
+            raise ImproperlyConfigured("MEDIA_STORE_URL must look like folder:///abs/path")
+        return cls(path)
+
+    def create(self) -> None:
+        _make_folder(self.root)
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> Written:
+        return self.write_at(f"objects/{key}", chunks)
+
+    def write_at(self, place: str, chunks: Iterable[bytes]) -> Written:
+        """Write below the root: whole and on the disk when this returns, or not there at all."""
+        target = self._path(place)
+        draft = self._path(f"tmp/{secrets.token_hex(16)}")
+        _make_folder(draft.parent)
+        try:
+            written = _write_synced(draft, chunks)
+            _make_folder(target.parent)
+            draft.replace(target)
+            _sync_folder(target.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+        return written
+
+    def read(self, key: str) -> Iterator[bytes]:
+        with self.open(f"objects/{key}") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def open(self, place: str) -> BinaryIO:
+        """A file below the root. Raises ObjectMissing."""
+        try:
+            return self._path(place).open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissing(place) from None
+
+    def size(self, key: str) -> int:
+        return self._size(f"objects/{key}")
+
+    def delete(self, key: str) -> None:
+        self._path(f"objects/{key}").unlink(missing_ok=True)
+        self._path(f"incoming/{key}").unlink(missing_ok=True)
+
+    def upload_urls(self, expected: Expected, *, base_url: str) -> Upload:
+        expires_at = clock.now() + UPLOAD_TIME
+        if not is_multipart(expected.size):
+            return self._single(expected, expires_at, base_url)
+        upload_id = expected.upload_id or secrets.token_urlsafe(24)
+        received = tuple(self._received(upload_id))
+        parts = tuple(
+            Part(
+                number=each.number,
+                url=self._put_url(
+                    f"parts/{upload_id}/{each.number}", each.size, expires_at, base_url
+                ),
+                size=each.size,
+                offset=each.offset,
+            )
+            for each in missing_parts(expected.size, received)
+        )
+        return Upload(
+            strategy="multipart",
+            expires_at=expires_at,
+            parts=parts,
+            received=received,
+            upload_id=upload_id,
+        )
+
+    def complete_upload(self, expected: Expected) -> None:
+        if self._exists(f"objects/{expected.key}"):
+            return
+        if expected.upload_id:
+            self._join(expected)
+        else:
+            self._take_in(expected.key)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:  # noqa: ARG002 - S3 asks for the key
+        shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
+
+    def download_url(
+        self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
+    ) -> str:
+        # Ends at a multiple of `expires_in`, one to two of them ahead: the address stays the same
+        # for a while, so that a browser's cache is of use.
+        seconds = int(expires_in.total_seconds())
+        expires = (int(clock.now().timestamp()) // seconds + 2) * seconds
+        grant = Grant(
+            method="GET",
+            place=f"objects/{key}",
+            expires=expires,
+            filename=filename,
+            content_type=content_type,
+        )
+        return _url(grant, base_url)
+
+    def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
+        place = f"incoming/{expected.key}"
+        if self._exists(place) or self._exists(f"objects/{expected.key}"):
+            received = (Received(number=1, size=expected.size),)
+            return Upload(strategy="single", expires_at=expires_at, received=received)
+        url = self._put_url(place, expected.size, expires_at, base_url)
+        headers = {"Content-Type": expected.content_type}
+        part = Part(number=1, url=url, size=expected.size, headers=headers)
+        return Upload(strategy="single", expires_at=expires_at, parts=(part,))
+
+    def _put_url(self, place: str, size: int, expires_at: datetime, base_url: str) -> str:
+        grant = Grant(method="PUT", place=place, size=size, expires=int(expires_at.timestamp()))
+        return _url(grant, base_url)
+
+    def _received(self, upload_id: str) -> Iterator[Received]:
+        with suppress(FileNotFoundError):
+            for path in sorted(self._path(f"parts/{upload_id}").iterdir(), key=_number):
+                yield Received(number=_number(path), size=path.stat().st_size)
+
+    def _take_in(self, key: str) -> None:
+        """Move a single upload to its place, unless another request did."""
+        source, target = self._path(f"incoming/{key}"), self._path(f"objects/{key}")
+        _make_folder(target.parent)
+        try:
+            # A link, unlike a rename, never replaces what was verified.
+            os.link(source, target)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            if not target.exists():
+                raise ObjectMissing(key) from None
+        source.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+
+    def _join(self, expected: Expected) -> None:
+        received = list(self._received(expected.upload_id))
+        if missing := missing_parts(expected.size, received):
+            raise PartsMissing([each.number for each in missing])
+        places = [f"parts/{expected.upload_id}/{part.number}" for part in received]
+        self.write(expected.key, self._chunks(places))
+        self.abort_upload(expected.key, expected.upload_id)
+
+    def _chunks(self, places: list[str]) -> Iterator[bytes]:
+        for place in places:
+            with self.open(place) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+
+    def _exists(self, place: str) -> bool:
+        return self._path(place).exists()
+
+    def _size(self, place: str) -> int:
+        try:
+            return self._path(place).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissing(place) from None
+
+    def _path(self, place: str) -> Path:
+        names = place.split("/")
+        if not all(_NAME.fullmatch(name) for name in names):
+            raise ValueError(f"not a place in the store: {place!r}")
+        return self.root.joinpath(*names)
+
+
+def _url(grant: Grant, base_url: str) -> str:
+    return f"{base_url.rstrip('/')}/store/{grant.sign()}"
+
+
+def _number(path: Path) -> int:
+    return int(path.name)
+
+
+def _write_synced(path: Path, chunks: Iterable[bytes]) -> Written:
+    digest, size = hashlib.sha256(), 0
+    with _disk():
+        file = path.open("xb", buffering=0)
+    with file:
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            with _disk():
+                _write_all(file, chunk)
+        with _disk():
+            os.fsync(file.fileno())
+    return Written(size=size, sha256=digest.hexdigest())
+
+
+def _write_all(file: FileIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """What the disk refuses, apart from what the sender of the bytes does."""
+    try:
+        yield
+    except OSError as error:
+        logger.exception("folder store: cannot write")
+        raise StoreUnavailable from error
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder whose entry survives a crash, with its parents."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """A new name is only on the disk once its folder is."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
