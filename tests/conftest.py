@@ -44,7 +44,10 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
-    """s3://KEY:SECRET@host:port/bucket?…, percent-encoded; a test makes its own bucket."""
+    """s3://KEY:SECRET@host:port/bucket?…, percent-encoded; a test makes a bucket of a new name.
+
+    One server serves all workers and both passes of `make test`.
+    """
     yield from _address_of(SWIFT)
 
 

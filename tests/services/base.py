@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FOLDER_MARK = "DUXUE_TEST_SERVICE"
-"""The environment variable by which a process of ours is told from one that reuses its id."""
-
 
 class Missing(Exception):
     """A program that a service needs is not installed; the text says how to get it."""
@@ -34,7 +31,8 @@ class Running:
     name: str
     url: str
     folder: str
-    pids: list[int]
+    processes: dict[str, int]
+    """Ids, each with the moment it began, which tells it from a later process with its id."""
     stop_signal: int = signal.SIGTERM
 
 
@@ -84,7 +82,6 @@ class Workshop:
         return subprocess.Popen(
             [str(part) for part in command],
             cwd=self.folder,
-            env={**os.environ, FOLDER_MARK: str(self.folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -108,14 +105,11 @@ def start(service: Service) -> Running:
 
 def stop(service: Running, *, seconds: float = 15) -> None:
     """End a service's processes, by force when they do not listen, and remove its folder."""
-    ours = [pid for pid in service.pids if _is_ours(pid, service.folder)]
-    _signal_all(ours, service.stop_signal)
+    _signal(_living(service), service.stop_signal)
     deadline = time.monotonic() + seconds
-    while (ours := [pid for pid in ours if _is_ours(pid, service.folder)]) and (
-        time.monotonic() < deadline
-    ):
+    while _living(service) and time.monotonic() < deadline:
         time.sleep(0.05)  # between two looks; the deadline is above
-    _signal_all(ours, signal.SIGKILL)
+    _signal(_living(service), signal.SIGKILL)
     shutil.rmtree(service.folder, ignore_errors=True)
 
 
@@ -171,22 +165,35 @@ def _parent_of_folders() -> str:
 
 
 def _running(service: Service, workshop: Workshop, url: str) -> Running:
-    pids = [process.pid for process in workshop.processes]
-    return Running(service.name, url, str(workshop.folder), pids, service.stop_signal)
+    processes = {}
+    for process in workshop.processes:
+        processes[str(process.pid)] = _began(process.pid)
+        # It outlives this object on purpose, which Popen would warn of; `stop` goes by the id.
+        process.returncode = 0
+    return Running(service.name, url, str(workshop.folder), processes, service.stop_signal)
 
 
-def _is_ours(pid: int, folder: str) -> bool:
-    """Whether a process lives that we started for this folder."""
+def _living(service: Running) -> list[int]:
+    return [int(pid) for pid, began in service.processes.items() if _lives(int(pid), began)]
+
+
+def _lives(pid: int, began: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # an ended child stays a zombie until somebody asks
+    return began != 0 and _began(pid) == began
+
+
+def _began(pid: int) -> int:
+    """When a living process began, in the kernel's ticks since the machine did; else 0."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return False
-    return f"{FOLDER_MARK}={folder}".encode() in environment.split(b"\0")
+        return 0
+    state, *others = stat.rpartition(")")[2].split()  # from field 3 on; the second may hold spaces
+    return 0 if state == "Z" else int(others[18])
 
 
-def _signal_all(pids: Sequence[int], number: int) -> None:
+def _signal(pids: Sequence[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
