@@ -4,3 +4,8 @@ from django.apps import AppConfig
 class ActivitiesConfig(AppConfig):
     name = "server.activities"
     label = "activities"
+
+    def ready(self) -> None:
+        from server.activities.services import deriving
+
+        deriving.start()

@@ -1,6 +1,17 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 
 
 class FindingsConfig(AppConfig):
     name = "server.findings"
     label = "findings"
+
+    def ready(self) -> None:
+        from server.activities.services.deriving import register_deriver
+        from server.core.schedule import every
+        from server.findings.derive import derive_findings
+        from server.findings.services import tell_overdue
+
+        register_deriver(derive_findings)
+        every("findings.overdue", timedelta(minutes=10), tell_overdue)

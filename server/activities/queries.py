@@ -1,0 +1,138 @@
+"""Who may see which activities, visits and submissions: the only door to them."""
+
+from __future__ import annotations
+
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+
+from media_storage.models import MediaObject
+from server.activities.machine import OPEN_STATES
+from server.activities.models import Activity, Submission, SubmissionAttachment, Visit
+from server.grid.models import Membership, School, User, in_term
+from server.grid.queries import (
+    OFFICES,
+    area_paths,
+    schools_in_office_of,
+    under,
+)
+from server.instruments.models import Instrument
+
+
+def activities_visible_to(user: User) -> QuerySet[Activity]:
+    """Offices: those of their subtree, and those that reach their schools; others: by their visits.
+
+    A school sees an announced activity from its publication on, an unannounced one from the check-in.
+    """
+    if user.is_superuser:
+        return Activity.objects.all()
+    theirs = visits_visible_to(user).filter(activity=OuterRef("pk"))
+    return Activity.objects.filter(
+        under(area_paths(user, *OFFICES), "area__path") | Q(Exists(theirs))
+    )
+
+
+def activities_managed_by(user: User) -> QuerySet[Activity]:
+    """Activities that the person's offices plan, publish and close."""
+    if user.is_superuser:
+        return Activity.objects.all()
+    return Activity.objects.filter(under(area_paths(user, *OFFICES), "area__path"))
+
+
+def visits_visible_to(user: User) -> QuerySet[Visit]:
+    """Offices: their schools; team members: their visits; schools: theirs, once they may know."""
+    if user.is_superuser:
+        return Visit.objects.all()
+    own_schools = Membership.objects.filter(in_term(), user=user, school__isnull=False)
+    return Visit.objects.filter(
+        Q(school__in=schools_in_office_of(user).values("pk"))
+        | Q(Exists(Visit.team.through.objects.filter(visit=OuterRef("pk"), user=user)))
+        | (
+            Q(school__in=own_schools.values("school"))
+            & (Q(activity__announced=True) | Q(checked_in_at__isnull=False))
+        )
+    )
+
+
+def visits_listed_for(user: User) -> QuerySet[Visit]:
+    """Visible visits with all that a list shows, in a number of queries that does not grow."""
+    return (
+        visits_visible_to(user)
+        .select_related("activity", "school", "school__area")
+        .prefetch_related("team", "activity__instruments__current")
+    )
+
+
+def open_visits_of(user: User) -> QuerySet[Visit]:
+    """Visits that the person still has to make or finish, in running activities."""
+    return Visit.objects.filter(
+        team=user, state__in=OPEN_STATES, activity__state=Activity.State.PUBLISHED
+    )
+
+
+def forms_of(user: User) -> QuerySet[Instrument]:
+    """The published instruments of the person's open visits, and those open to everybody."""
+    needed = Activity.instruments.through.objects.filter(
+        instrument=OuterRef("pk"), activity__in=open_visits_of(user).values("activity")
+    )
+    return Instrument.objects.filter(
+        Q(open=True) | Q(Exists(needed)), current__isnull=False
+    ).select_related("current")
+
+
+def submissions_visible_to(user: User) -> QuerySet[Submission]:
+    """One's own, and those of visible visits; a school sees none but its own contact's."""
+    if user.is_superuser:
+        return Submission.objects.all()
+    office = schools_in_office_of(user).values("pk")
+    return Submission.objects.filter(
+        Q(sender=user)
+        | Q(visit__school__in=office)
+        | Q(
+            Exists(Visit.team.through.objects.filter(visit=OuterRef("visit"), user=user)),
+            visit__isnull=False,
+        )
+    )
+
+
+def with_attachments(rows: QuerySet[Submission]) -> QuerySet[Submission]:
+    """Submissions with their files, media and renditions, and how many files are still missing."""
+    files = SubmissionAttachment.objects.select_related("media").prefetch_related(
+        "media__renditions"
+    )
+    return (
+        rows.select_related("version__instrument", "sender", "visit")
+        .prefetch_related(Prefetch("attachments", queryset=files))
+        .annotate(missing_count=Count("attachments", filter=missing("attachments__")))
+    )
+
+
+def missing(prefix: str = "") -> Q:
+    """Files that a document names and that have not arrived."""
+    return Q(**{f"{prefix}media": None, f"{prefix}name__isnull": False}) | Q(
+        **{f"{prefix}media__state": MediaObject.State.DECLARED}
+    )
+
+
+def target_schools(activity: Activity) -> QuerySet[School]:
+    """The active schools that the activity names, one by one or by area."""
+    paths = list(activity.areas.values_list("path", flat=True))
+    return School.objects.filter(
+        Q(pk__in=activity.schools.values("pk")) | under(paths, "area__path"), is_active=True
+    )
+
+
+def media_visible_to(user: User) -> QuerySet[MediaObject]:
+    """One's own uploads, and the files of visible submissions. Findings add theirs (see findings)."""
+    if user.is_superuser:
+        return MediaObject.objects.all()
+    files = SubmissionAttachment.objects.filter(
+        media=OuterRef("pk"), submission__in=submissions_visible_to(user).values("pk")
+    )
+    return MediaObject.objects.filter(Q(owner=user) | Q(Exists(files)))
+
+
+def schools_known_to(user: User) -> QuerySet[School]:
+    """The schools of the grid's door, and those that the person visits without an appointment."""
+    visited = Visit.objects.filter(team=user, school=OuterRef("pk"))
+    return School.objects.filter(
+        Q(pk__in=schools_visible_to(user).values("pk")) | Q(Exists(visited))
+    )

@@ -1,0 +1,263 @@
+"""The accept path: store what a phone sent, once, whole, and derive everything else later.
+
+One transaction inserts the submission, the files that it names and the change-log row; a unique id
+decides races, so that identical posts at the same moment all succeed. No row that other submissions
+touch is locked or updated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from media_storage.models import MediaObject
+from server.activities.accept_sql import insert_submission
+from server.activities.machine import FILLABLE_STATES
+from server.activities.models import (
+    Activity,
+    Submission,
+    SubmissionAttachment,
+    SubmissionConflict,
+    Visit,
+)
+from server.activities.queries import missing, open_visits_of
+from server.activities.services.documents import Document
+from server.activities.services.visits import ActivityClosed
+from server.core import clock
+from server.core.changes import record_change
+from server.core.errors import ContentConflict, Invalid, NotFound, Problem, WrongState
+from server.core.work import wake
+from server.instruments.queries import PublishedForm, UnknownForm, instruments_visible_to
+from server.messaging.models import Device
+
+
+class Outcome(Enum):
+    """What became of a post."""
+
+    NEW = "new"
+    SAME = "same"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A stored submission, and the files that it names but nobody has brought yet."""
+
+    submission_id: UUID
+    outcome: Outcome
+    missing: frozenset[str]
+
+
+@dataclass(frozen=True)
+class BroughtFile:
+    """A file for a submission. `fresh`: its bytes came with this post, its row is not saved yet."""
+
+    name: str
+    media: MediaObject
+    fresh: bool = False
+
+
+class FileNotNamed(Invalid):
+    code = "attachment_not_named"
+    title = gettext_lazy("文件不属于这份填报")
+
+
+class VisitFinished(WrongState):
+    code = "visit_reviewed"
+
+
+class FormNotOfVisit(Invalid):
+    code = "form_not_of_visit"
+    title = gettext_lazy("此任务不使用这个表单")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a submission belongs: nowhere, until somebody attaches it, or at a visit."""
+
+    visit_id: UUID | None = None
+    school_id: UUID | None = None
+
+
+def accept_submission(
+    *, document: Document, device: Device, files: Sequence[BroughtFile] = ()
+) -> Accepted:
+    """Store the document and join the files to it. The same again is a success.
+
+    Raises NotFound (somebody else's visit), ActivityClosed, VisitFinished, FormNotOfVisit,
+    UnknownForm, FileNotNamed; ContentConflict for other content under the same id, after keeping it.
+    """
+    check_files_named(document, [file.name for file in files])
+    place = _place_of(document, device)
+    accepted = _store(document, device, files, place)
+    if accepted.outcome is Outcome.CONFLICT:
+        raise ContentConflict(
+            _("服务器上已有同一编号但内容不同的填报。两份都已保留，请联系督导办处理。")
+        )
+    return accepted
+
+
+def check_files_named(document: Document, names: Sequence[str]) -> None:
+    """Raises FileNotNamed for files that the document does not speak of."""
+    strangers = [name for name in names if name not in document.files]
+    if strangers:
+        raise FileNotNamed(
+            _("填报中没有提到文件“%s”，请检查后重新发送。") % "、".join(strangers),
+            problems=[
+                Problem(f"/attachments/{name}", "attachment_not_named", _("填报没有提到此文件。"))
+                for name in strangers
+            ],
+        )
+
+
+@transaction.atomic
+def _store(
+    document: Document, device: Device, files: Sequence[BroughtFile], place: _Place
+) -> Accepted:
+    MediaObject.objects.bulk_create([file.media for file in files if file.fresh])
+    brought = {file.name: file.media for file in files}
+    if insert_submission(_row(document, device, place), _attachments(document, brought), place):
+        wake("submissions")
+        absent = document.files - {n for n, media in brought.items() if media.is_uploaded}
+        return Accepted(document.id, Outcome.NEW, frozenset(absent))
+    return _join(document, device, files)
+
+
+def _row(document: Document, device: Device, place: _Place) -> Submission:
+    replaced = _replaced(document)
+    moment = clock.now()
+    return Submission(
+        id=document.id,
+        root_id=replaced.root_id if replaced else document.replaces_id or document.id,
+        replaces=replaced,
+        version_id=document.form.version_id,
+        visit_id=place.visit_id,
+        sender_id=device.user_id,
+        device_id=device.pk,
+        format=document.format,
+        raw=document.raw,
+        sha256=document.sha256,
+        answers=document.answers,
+        started_at=document.started_at,
+        ended_at=document.ended_at,
+        device_time=document.device_time,
+        received_at=moment,
+        work_due_at=moment,
+    )
+
+
+def _replaced(document: Document) -> Submission | None:
+    if document.replaces_id is None:
+        return None
+    return Submission.objects.filter(pk=document.replaces_id).only("pk", "root_id").first()
+
+
+def _attachments(document: Document, brought: dict[str, MediaObject]) -> list[SubmissionAttachment]:
+    return [
+        SubmissionAttachment(
+            submission_id=document.id,
+            name=name,
+            media_id=brought[name].pk if name in brought else None,
+        )
+        for name in sorted(document.files)
+    ]
+
+
+def _join(document: Document, device: Device, files: Sequence[BroughtFile]) -> Accepted:
+    """The id is taken: add what the stored submission lacks, keep what contradicts it."""
+    stored = Submission.objects.select_for_update().only("pk", "sha256").get(pk=document.id)
+    if stored.sha256 != document.sha256:
+        _keep_conflict(document, device)
+        return Accepted(document.id, Outcome.CONFLICT, frozenset())
+    attachments = {row.name: row for row in stored.attachments.select_related("media")}
+    outcome = Outcome.SAME
+    for file in files:
+        if _join_file(attachments[file.name], file, document, device) is Outcome.CONFLICT:
+            outcome = Outcome.CONFLICT
+    absent = stored.attachments.filter(missing()).values_list("name", flat=True)
+    return Accepted(document.id, outcome, frozenset(absent))
+
+
+def _join_file(
+    attachment: SubmissionAttachment, file: BroughtFile, document: Document, device: Device
+) -> Outcome:
+    if attachment.media is None:
+        attachment.media = file.media
+        attachment.save(update_fields=["media"])
+        record_change("submission", document.id, user_ids=[device.user_id])
+    elif attachment.media_id == file.media.pk:
+        pass
+    elif attachment.media.sha256 == file.media.sha256:
+        _drop_duplicate(file)
+    else:
+        _keep_conflict(document, device, file)
+        return Outcome.CONFLICT
+    return Outcome.SAME
+
+
+def _drop_duplicate(file: BroughtFile) -> None:
+    if file.fresh:
+        from media_storage.services import discard
+
+        file.media.delete()
+        transaction.on_commit(lambda: discard(key=file.media.key), robust=True)
+
+
+def _keep_conflict(document: Document, device: Device, file: BroughtFile | None = None) -> None:
+    SubmissionConflict.objects.get_or_create(
+        submission_id=document.id,
+        sha256=file.media.sha256 if file else document.sha256,
+        name=file.name if file else "",
+        defaults={
+            "sender_id": device.user_id,
+            "device": device,
+            "format": document.format,
+            "raw": document.raw,
+            "media": file.media if file else None,
+        },
+    )
+
+
+def _place_of(document: Document, device: Device) -> _Place:
+    """The visit that the document names, else the sender's only open one with this form, else none."""
+    if document.visit_id is not None:
+        return _named_visit(document.visit_id, document.form, device)
+    candidates = list(
+        open_visits_of(device.user)
+        .filter(activity__instruments=document.form.instrument_id)
+        .values_list("pk", "school_id")[:2]
+    )
+    if len(candidates) == 1:
+        return _Place(*candidates[0])
+    visible = instruments_visible_to(device.user).filter(pk=document.form.instrument_id)
+    if not candidates and not visible.exists():
+        raise UnknownForm
+    return _Place()
+
+
+def _named_visit(visit_id: UUID, form: PublishedForm, device: Device) -> _Place:
+    uses_form = Activity.instruments.through.objects.filter(
+        activity=OuterRef("activity"), instrument=form.instrument_id
+    )
+    visit = (
+        Visit.objects.filter(pk=visit_id, team=device.user_id)
+        .annotate(uses_form=Exists(uses_form))
+        .values("school_id", "state", "activity__state", "uses_form")
+        .first()
+    )
+    if visit is None:
+        raise NotFound(_("找不到这个任务，或它没有分配给您。请更新任务列表。"))
+    if not visit["uses_form"]:
+        raise FormNotOfVisit
+    if visit["activity__state"] == Activity.State.CLOSED:
+        raise ActivityClosed(_("活动已结束，不能再填报。手机上的记录请保留，并联系督导办。"))
+    if visit["state"] not in FILLABLE_STATES:
+        raise VisitFinished(_("任务已审核，不能再填报。如需补充，请联系督导办退回任务。"))
+    return _Place(visit_id, visit["school_id"])

@@ -1,0 +1,115 @@
+"""A filled-in form as it came from a phone, read and checked: XML and JSON become one Document."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import msgspec
+
+from server.activities.models import Submission
+from server.instruments.answers import attachments_named
+from server.instruments.queries import PublishedForm, published_form
+from server.instruments.xmldoc import answers_from_xml, read_document
+
+VISIT_FIELD = "visit_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One filled-in instrument, checked against its form, not yet stored."""
+
+    id: UUID
+    form: PublishedForm
+    format: str
+    raw: bytes
+    sha256: str
+    answers: dict[str, Any]
+    files: frozenset[str]
+    visit_id: UUID | None = None
+    replaces_id: UUID | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    device_time: datetime | None = None
+
+
+def document_from_xml(raw: bytes) -> Document:
+    """Read an OpenRosa submission. Raises Malformed, UnknownForm, Invalid with the fields."""
+    header, root = read_document(raw)
+    form = published_form(header.form_id, header.version)
+    checked = form.checker.check(answers_from_xml(form.form, root))
+    answers = checked.answers
+    return Document(
+        id=instance_uuid(header.instance_id),
+        form=form,
+        format=Submission.Format.XML,
+        raw=raw,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        answers=answers,
+        files=frozenset(attachments_named(form.form, answers)),
+        visit_id=_visit_in(answers),
+        replaces_id=instance_uuid(header.deprecated_id) if header.deprecated_id else None,
+        started_at=_moment(answers.get("start")),
+        ended_at=_moment(answers.get("end")),
+    )
+
+
+def document_from_json(
+    *,
+    submission_id: UUID,
+    form_id: str,
+    version: str,
+    answers: dict[str, Any],
+    raw: bytes,
+    visit_id: UUID | None,
+    started_at: datetime | None,
+    ended_at: datetime | None,
+    device_time: datetime | None,
+) -> Document:
+    """Check a JSON submission. Its digest leaves out what a retry may change (files, device_time).
+
+    Raises UnknownForm, Invalid with pointers into the request.
+    """
+    form = published_form(form_id, version)
+    checked = form.checker.check(answers)
+    content = [form_id, version, visit_id, checked.answers, started_at, ended_at]
+    canonical = msgspec.json.encode(content, order="sorted")
+    return Document(
+        id=submission_id,
+        form=form,
+        format=Submission.Format.JSON,
+        raw=raw,
+        sha256=hashlib.sha256(canonical).hexdigest(),
+        answers=checked.answers,
+        files=frozenset(attachments_named(form.form, checked.answers)),
+        visit_id=visit_id or _visit_in(checked.answers),
+        started_at=started_at,
+        ended_at=ended_at,
+        device_time=device_time,
+    )
+
+
+def instance_uuid(instance_id: str) -> UUID:
+    """The id of an instanceID: its UUID ("uuid:…"), or one made from any other text."""
+    try:
+        return UUID(instance_id.removeprefix("uuid:"))
+    except ValueError:
+        return uuid5(NAMESPACE_URL, instance_id)
+
+
+def _visit_in(answers: dict[str, Any]) -> UUID | None:
+    try:
+        return UUID(str(answers[VISIT_FIELD]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,226 @@
+"""Planning an activity, previewing the visits that it makes, publishing and closing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Prefetch
+from django.utils.translation import gettext as _
+
+from server.activities.models import Activity, Visit
+from server.activities.queries import activities_managed_by, target_schools
+from server.core import clock
+from server.core.changes import record_change
+from server.core.errors import Invalid, NotAllowed, NotFound, Problem, Text, WrongState
+from server.grid.models import Appointment, Area, Membership, School, User, in_term
+from server.grid.queries import (
+    areas_visible_to,
+    contacts_of,
+    offices_over,
+    roles_of,
+    schools_in_office_of,
+)
+from server.instruments.models import Instrument
+from server.instruments.queries import instruments_visible_to
+from server.messaging.services import notify
+
+T = TypeVar("T")
+
+TEAM_FLOOR = 3
+"""Inspectors of a special or comprehensive supervision (order 624, art. 16)."""
+
+
+class NothingToPublish(Invalid):
+    code = "nothing_to_publish"
+
+
+@dataclass(frozen=True)
+class PlannedVisit:
+    """A visit that publishing would make: the school, its team, and what the office should know."""
+
+    school: School
+    team: Sequence[User]
+    warnings: Sequence[Text]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What publishing would make: visits, and schools that stay without for want of an inspector."""
+
+    visits: Sequence[PlannedVisit]
+    without_inspector: Sequence[School]
+
+
+@transaction.atomic
+def create_activity(
+    *,
+    by: User,
+    kind: str,
+    title: str,
+    starts: date,
+    ends: date,
+    instruments: Sequence[str],
+    schools: Sequence[UUID] = (),
+    areas: Sequence[UUID] = (),
+    announced: bool = True,
+) -> Activity:
+    """A draft, owned by the person's office. `instruments` are form ids, `starts`..`ends` inclusive.
+
+    Raises NotAllowed for who is no office; Invalid with the field for what the office may not target.
+    """
+    office = roles_of(by).filter(role__in=_PLANNERS).order_by("area__path").first()
+    if office is None or office.area is None:
+        raise NotAllowed(_("只有教育督导办和镇街督导组可以安排督导活动。"))
+    if ends < starts:
+        raise _invalid("/ends", "before_start", _("结束日期不能早于开始日期。"))
+    tools = _all_of(
+        Instrument.objects.filter(
+            form_id__in=instruments, pk__in=instruments_visible_to(by), current__isnull=False
+        ),
+        instruments,
+        "form_id",
+        "/instruments",
+    )
+    targets = _all_of(schools_in_office_of(by).filter(pk__in=schools), schools, "pk", "/schools")
+    whole = _all_of(areas_visible_to(by).filter(pk__in=areas), areas, "pk", "/areas")
+    _check_reach(whole, office.area)
+    if not targets and not whole:
+        raise _invalid("/schools", "required", _("请选择学校或行政区。"))
+    activity = Activity.objects.create(
+        kind=kind,
+        title=title,
+        area=office.area,
+        starts=starts,
+        ends=ends,
+        announced=announced,
+        created_by=by,
+    )
+    activity.instruments.set(tools)
+    activity.schools.set(targets)
+    activity.areas.set(whole)
+    return activity
+
+
+def preview_activity(activity: Activity) -> Preview:
+    """Which visits publishing makes from today's appointments, and which schools have no inspector."""
+    appointments = Appointment.objects.filter(in_term(), inspector__is_active=True).select_related(
+        "inspector"
+    )
+    schools = target_schools(activity).select_related("area").order_by("area__path", "name")
+    visits, without = [], []
+    for school in schools.prefetch_related(Prefetch("appointments", appointments)):
+        team = [appointment.inspector for appointment in school.appointments.all()]
+        if team:
+            visits.append(PlannedVisit(school, team, _team_warnings(activity, team)))
+        else:
+            without.append(school)
+    return Preview(visits, without)
+
+
+@transaction.atomic
+def publish_activity(*, activity_id: UUID, by: User) -> Activity:
+    """Make the visits and tell inspectors, and schools where the activity is announced.
+
+    Publishing again changes nothing. Raises NotFound, WrongState, NothingToPublish.
+    """
+    activity = _managed(activity_id, by)
+    if activity.state == Activity.State.PUBLISHED:
+        return activity
+    if activity.state != Activity.State.DRAFT:
+        raise WrongState(_("活动已结束，不能发布。"))
+    preview = preview_activity(activity)
+    if not preview.visits:
+        raise NothingToPublish(_("所选学校都没有责任督学，无法生成任务。请先聘任。"))
+    activity.state, activity.published_at = Activity.State.PUBLISHED, clock.now()
+    activity.save(update_fields=["state", "published_at"])
+    for planned in preview.visits:
+        assign_visit(activity=activity, school=planned.school, team=planned.team)
+    return activity
+
+
+def assign_visit(*, activity: Activity, school: School, team: Sequence[User]) -> Visit:
+    """Make one visit and tell its team, and the school where it may know. In a transaction."""
+    visit = Visit.objects.create(activity=activity, school=school)
+    visit.team.set(team)
+    record_visit_change(visit, activity)
+    period = {"starts": activity.starts.isoformat(), "ends": activity.ends.isoformat()}
+    words = {"activity": activity.title, **period}
+    subject = ("visit", visit.pk)
+    notify("visit.assigned", recipients=team, subject=subject, school=school, **words)
+    if activity.announced:
+        contacts = contacts_of(school)
+        notify("visit.announced", recipients=contacts, subject=subject, school=school, **words)
+    return visit
+
+
+def record_visit_change(visit: Visit, activity: Activity) -> None:
+    """Tell the change feed's readers. A school must not learn of an unannounced visit from it.
+
+    The team is named apart, because an inspector may have no appointment at the school.
+    """
+    readers = set(visit.team.values_list("pk", flat=True))
+    if activity.announced or visit.checked_in_at:
+        record_change("visit", visit.pk, school_id=visit.school_id, user_ids=readers)
+        return
+    offices = offices_over(visit.school.area, *_PLANNERS)
+    readers |= set(offices.values_list("pk", flat=True))
+    record_change("visit", visit.pk, user_ids=readers)
+
+
+@transaction.atomic
+def close_activity(*, activity_id: UUID, by: User) -> Activity:
+    """End the activity: its open visits take no check-in any more. Closing again changes nothing."""
+    activity = _managed(activity_id, by)
+    if activity.state == Activity.State.DRAFT:
+        raise WrongState(_("活动尚未发布。"))
+    if activity.state == Activity.State.PUBLISHED:
+        activity.state = Activity.State.CLOSED
+        activity.save(update_fields=["state"])
+        for visit in activity.visits.select_related("school__area"):
+            record_visit_change(visit, activity)
+    return activity
+
+
+_PLANNERS = (Membership.Role.OFFICE, Membership.Role.TOWN_GROUP)
+
+
+def _managed(activity_id: UUID, by: User) -> Activity:
+    rows = activities_managed_by(by).select_for_update(of=("self",))
+    activity = rows.filter(pk=activity_id).first()
+    if activity is None:
+        raise NotFound
+    return activity
+
+
+def _team_warnings(activity: Activity, team: Sequence[User]) -> list[Text]:
+    needs_team = activity.kind in (Activity.Kind.SPECIAL, Activity.Kind.COMPREHENSIVE)
+    if needs_team and len(team) < TEAM_FLOOR:
+        return [_("专项或综合督导应由 3 名以上督学组成督导小组（教育督导条例第十六条）。")]
+    return []
+
+
+def _check_reach(areas: Sequence[Area], office: Area) -> None:
+    for area in areas:
+        if not area.path.startswith(office.path):
+            raise _invalid("/areas", "out_of_reach", _("“%s”不在您的辖区内。") % area.name)
+
+
+def _all_of(rows: Iterable[T], wanted: Sequence[object], key: str, pointer: str) -> list[T]:
+    found = {getattr(row, key): row for row in rows}
+    problems = [
+        Problem(f"{pointer}/{index}", "unknown", _("找不到“%s”，或您无权使用。") % value)
+        for index, value in enumerate(wanted)
+        if value not in found
+    ]
+    if problems:
+        raise Invalid(problems=problems)
+    return list(found.values())
+
+
+def _invalid(pointer: str, code: str, detail: str) -> Invalid:
+    return Invalid(problems=[Problem(pointer, code, detail)])

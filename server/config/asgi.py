@@ -1,0 +1,37 @@
+"""Web sockets, and in the embedded world everything else too, over ASGI.
+
+In production the live process serves only /ws/ from here; api answers the rest over WSGI.
+"""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path, re_path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.config.settings")
+
+http = get_asgi_application()  # sets Django up: models may be imported only below
+
+from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
+
+from server.messaging.consumers import InboxConsumer  # noqa: E402
+
+
+class Nowhere(AsyncWebsocketConsumer):
+    """Any other address: the handshake is refused, without a traceback in the log."""
+
+    async def connect(self) -> None:
+        await self.close()
+
+
+# No origin check: it protects sockets that cookies open. Ours are opened by a bearer token that a
+# foreign page does not have, and native apps send no Origin at all.
+websocket = URLRouter(
+    [
+        path("ws/v1/inbox", InboxConsumer.as_asgi()),
+        re_path("", Nowhere.as_asgi()),
+    ]
+)
+
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})
