@@ -18,6 +18,8 @@ TOOLS := var/tools
 SETUP := deploy/venv.sh
 PY := .venv/bin/python
 PIP_COMPILE := $(TOOLS)/pip/bin/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras
+# Goals that find PostgreSQL, Redis and S3 running, each once for all workers.
+WITH_SERVICES = +$(PY) -m tests.services run $(MAKE) --no-print-directory
 # What a production start is given; `check` looks at the settings with it and connects to nothing.
 AS_PRODUCTION := DUXUE_ENV=production SECRET_KEY=only-to-look-at-the-settings-0123456789-abcdefghijklmnop \
 	ALLOWED_HOSTS=duxue.example PUBLIC_URL=https://duxue.example DATABASE_URL=postgres://db/duxue \
@@ -27,7 +29,7 @@ AS_PRODUCTION := DUXUE_ENV=production SECRET_KEY=only-to-look-at-the-settings-01
 .DEFAULT_GOAL := help
 # `make check lock` and the like run one after the other: the targets share .venv and var/.
 .NOTPARALLEL:
-.PHONY: help run phone test test-sqlite test-postgres check bench format schema messages lock services dev base swift clean
+.PHONY: help run phone test test-sqlite test-postgres pytest-sqlite pytest-postgres check bench format schema messages lock services dev base swift clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -39,17 +41,19 @@ phone: base ## play an inspector's day against the running product: URL, or HOST
 	@VAR_DIR='$(VAR_DIR)' exec $(PY) -m server phone --url '$(URL)'
 
 test: services check ## check, then every test, on SQLite and on PostgreSQL
-	$(PY) -m tests.services run $(MAKE) --no-print-directory test-sqlite test-postgres
+	$(WITH_SERVICES) pytest-sqlite pytest-postgres
 
 test-sqlite: dev ## the tests on SQLite only: PYTEST="-k findings -x"
-	env -u DATABASE_URL $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
+	$(WITH_SERVICES) pytest-sqlite
 
 test-postgres: dev ## the tests on PostgreSQL only
-ifdef TEST_POSTGRES_URL
-	DATABASE_URL="$$TEST_POSTGRES_URL" $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
-else
-	$(PY) -m tests.services run $(MAKE) --no-print-directory test-postgres
-endif
+	$(WITH_SERVICES) pytest-postgres
+
+pytest-sqlite:
+	env -u DATABASE_URL $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
+
+pytest-postgres:
+	DATABASE_URL="$${TEST_POSTGRES_URL:?PostgreSQL is not installed: make services}" $(PY) -m pytest --numprocesses=$(WORKERS) $(PYTEST)
 
 check: dev ## style, types, imports, migrations, OpenAPI, settings, translations
 	.venv/bin/ruff check .
