@@ -18,7 +18,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from server.messaging.consumers import InboxConsumer  # noqa: E402
 
 
-class Nowhere(AsyncWebsocketConsumer):
+class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library
     """Any other address: the handshake is refused, without a traceback in the log."""
 
     async def connect(self) -> None:

@@ -23,7 +23,7 @@ def send(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(
         state=sent.state,
         sent_at=moment,
-        delivered_at=moment if sent.state == State.DELIVERED else None,
+        delivered_at=moment if sent.state == "delivered" else None,
         reason=sent.note[:500],
     )
 

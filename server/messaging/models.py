@@ -139,12 +139,14 @@ class Notice(Work):
     @property
     def title(self) -> str:
         """The title in the language that is active now."""
-        return str(self.kind.title) % self.params
+        text: str = str(self.kind.title) % self.params
+        return text
 
     @property
     def body(self) -> str:
         """The text in the language that is active now."""
-        return str(self.kind.body) % self.params
+        text: str = str(self.kind.body) % self.params
+        return text
 
 
 class Delivery(Work):

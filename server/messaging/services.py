@@ -14,7 +14,7 @@ from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
 from server.core.ids import new_id
-from server.core.work import wake
+from server.core.work import PermanentFailure, wake
 from server.grid.models import School, User
 from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
@@ -47,10 +47,12 @@ def notify(
     """Tell these people that something happened, in the caller's transaction, each person once.
 
     `event` and `params` are those of `server.messaging.events`; a missing or unknown parameter is a
-    TypeError at once. `subject` is what the reader opens: ("visit", id), ("finding", id), ….
+    TypeError at once; `school` gives the parameter of its name. `subject` is what the reader opens: ("visit", id), ("finding", id), ….
     Recipients who cannot log in any more are passed over.
     """
     kind = event_kind(event)
+    if school and "school" in kind.params:
+        params["school"] = school.name
     kind.check(params)
     subject_type, subject_id = subject or ("", None)
     with transaction.atomic():
@@ -189,7 +191,7 @@ def expand(notice: Notice) -> None:
     rest is found by looking, and nobody is told twice.
     """
     if notice.audience is None or notice.created_by is None:
-        return
+        raise PermanentFailure("nobody's audience: its author is gone")
     told = Delivery.objects.filter(notice=notice, recipient=OuterRef("pk"), channel=Channel.INBOX)
     people = recipients_of(Audience.from_json(notice.audience), notice.created_by)
     rest = people.filter(~Exists(told)).order_by("pk").values_list("pk", flat=True)
