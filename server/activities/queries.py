@@ -12,6 +12,7 @@ from server.grid.queries import (
     OFFICES,
     area_paths,
     schools_in_office_of,
+    schools_visible_to,
     under,
 )
 from server.instruments.models import Instrument

@@ -32,7 +32,7 @@ def derive(submission: Submission) -> None:
 
 PUMP = Pump(
     name="submissions",
-    rows=lambda: Submission.objects.all(),
+    rows=Submission.objects.all,
     handle=derive,
 )
 
