@@ -482,26 +482,9 @@ def value_label(field: Field, value: Any, language: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _checker_of(key: _ByDigest) -> Checker:
-    return Checker(key.form)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _ByDigest:
-    """A form as the key of a cache: equal digests are equal forms."""
-
-    form: Form
-
-    def __hash__(self) -> int:
-        return hash(self.form.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByDigest) and other.form.digest == self.form.digest
-
-
 def checker_for(form: Form) -> Checker:
     """The checker of this form version; prepared once, while the process lives."""
-    return _checker_of(_ByDigest(form)) if form.digest else Checker(form)
+    return Checker(form)
 
 
 def check_answers(form: Form, answers: Any, *, at: datetime | None = None) -> CheckedAnswers:

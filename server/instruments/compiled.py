@@ -86,6 +86,9 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str = "data"
     digest: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     def walk(self) -> Iterator[Field]:
         """Every field in document order, a section before what it holds."""
         return _walk(self.fields)
