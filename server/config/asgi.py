@@ -15,7 +15,10 @@ http = get_asgi_application()  # sets Django up: models may be imported only bel
 
 from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 
+from server.config.checks import refuse_unfit_start  # noqa: E402
 from server.messaging.consumers import InboxConsumer  # noqa: E402
+
+refuse_unfit_start()
 
 
 class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library

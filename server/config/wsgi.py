@@ -6,4 +6,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.config.settings")
 
-application = get_wsgi_application()
+application = get_wsgi_application()  # sets Django up: what needs models may be imported only below
+
+from server.config.checks import refuse_unfit_start  # noqa: E402
+
+refuse_unfit_start()

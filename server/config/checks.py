@@ -1,0 +1,97 @@
+"""System checks: production refuses embedded parts, demo accounts and missing secrets.
+
+Errors stop every management command, and `refuse_unfit_start` every server process of production.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.management.base import SystemCheckError
+from django.db.utils import DatabaseError
+
+STORE_SCHEMES = ("folder", "s3")
+CHANNEL_SCHEMES = ("memory", "redis", "rediss", "unix")
+PUSH_SCHEMES = ("log", "fcm")
+
+
+@register(Tags.compatibility)
+def urls_are_understood(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E001: a URL that chooses a part of the world has a scheme that we know."""
+    urls = {
+        "MEDIA_STORE_URL": STORE_SCHEMES,
+        "CHANNEL_URL": CHANNEL_SCHEMES,
+        "PUSH_URL": PUSH_SCHEMES,
+    }
+    return [
+        Error(
+            f"{name} begins with {_scheme(name)!r}; known are {', '.join(known)}.",
+            id="duxue.E001",
+        )
+        for name, known in urls.items()
+        if _scheme(name) not in known
+    ]
+
+
+@register(Tags.security)
+def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E002-E005: in production every part is a real one and every secret is set."""
+    if not settings.PRODUCTION:
+        return []
+    errors = []
+    if settings.SECRET_KEY == settings.EMBEDDED_SECRET_KEY or len(settings.SECRET_KEY) < 50:
+        errors.append(Error("SECRET_KEY is missing or short (50 characters).", id="duxue.E002"))
+    if "sqlite" in settings.DATABASES["default"]["ENGINE"]:
+        errors.append(Error("DATABASE_URL must name a PostgreSQL database.", id="duxue.E003"))
+    embedded = {"MEDIA_STORE_URL": "folder", "CHANNEL_URL": "memory"}
+    errors += [
+        Error(f"{name} must not be embedded in production ({scheme}://).", id="duxue.E004")
+        for name, scheme in embedded.items()
+        if _scheme(name) == scheme
+    ]
+    if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
+        errors.append(Error("ALLOWED_HOSTS must list the host names.", id="duxue.E005"))
+    if settings.DEBUG:
+        errors.append(Error("DEBUG must be off in production.", id="duxue.E006"))
+    return errors
+
+
+@register(Tags.database)
+def no_demo_accounts_in_production(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """E007: anybody could log in with the demo password."""
+    if not settings.PRODUCTION or not databases:
+        return []
+    from server.grid.models import User
+
+    try:
+        count = User.objects.filter(is_demo=True, is_active=True).count()
+    except DatabaseError:  # not migrated yet, so there is nobody
+        return []
+    if not count:
+        return []
+    return [
+        Error(
+            f"{count} demo accounts exist.",
+            hint="Give production a database of its own, or bar them from logging in.",
+            id="duxue.E007",
+        )
+    ]
+
+
+def refuse_unfit_start() -> None:
+    """Raises SystemCheckError where a server of production must not start."""
+    if not settings.PRODUCTION:
+        return
+    errors = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    if errors:
+        raise SystemCheckError("\n".join(str(error) for error in errors))
+
+
+def _scheme(name: str) -> str:
+    return urlsplit(getattr(settings, name)).scheme
