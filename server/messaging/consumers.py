@@ -38,7 +38,7 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped lib
         await self.channel_layer.group_add(group_of(self.device.user_id), self.channel_name)
         await self.accept(protocol)
 
-    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the base class names it
+    async def disconnect(self, code: int) -> None:
         """Leave the group."""
         if self.device is not None:
             await self.channel_layer.group_discard(group_of(self.device.user_id), self.channel_name)
