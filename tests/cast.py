@@ -67,7 +67,7 @@ def add_person(
     **fields: object,
 ) -> User:
     """A person who can log in with PASSWORD, and their membership where a role is given."""
-    values = {"password": make_password(PASSWORD), "phone": "13900000000"}
+    values = {"password": make_password(PASSWORD), "phone": "12000000000"}
     user = User.objects.create(username=username, name=name, **{**values, **fields})
     if role:
         Membership.objects.create(
@@ -92,8 +92,8 @@ def fast_passwords(settings) -> None:
 def cast(db: None, fast_passwords: None) -> Cast:
     """The whole cast, stored."""
     role = Membership.Role
-    province = add_area("秦川省", "91", Area.Level.PROVINCE)
-    city = add_area("汉源市", "9101", Area.Level.CITY, province)
+    province = add_area("江岭省", "91", Area.Level.PROVINCE)
+    city = add_area("云州市", "9101", Area.Level.CITY, province)
     county = add_area("云岭县", "910121", Area.Level.COUNTY, city)
     town = add_area("东河镇", "910121101", Area.Level.TOWN, county)
     far_town = add_area("西山镇", "910121102", Area.Level.TOWN, county)

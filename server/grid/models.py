@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin, UserManager
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -141,7 +141,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
 
-    objects: ClassVar[UserManager[User]] = UserManager()
+    objects: ClassVar[UserManager[Self]] = UserManager()
 
     class Meta:
         verbose_name = verbose_name_plural = _("人员")
@@ -163,6 +163,11 @@ def in_term(prefix: str = "") -> Q:
     return Q(**{f"{prefix}starts__lte": day}) & (
         Q(**{f"{prefix}ends": None}) | Q(**{f"{prefix}ends__gte": day})
     )
+
+
+def not_over() -> Q:
+    """Rows whose term covers today or is still to come."""
+    return Q(ends=None) | Q(ends__gte=today())
 
 
 class Membership(models.Model):
@@ -218,6 +223,13 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.get_role_display()} · {self.area or self.school}"
+
+    @property
+    def place_path(self) -> str:
+        """The path of the area in which the role holds."""
+        area = self.school.area if self.school else self.area
+        assert area  # noqa: S101 - membership_place_fits_role
+        return area.path
 
 
 class Appointment(models.Model):

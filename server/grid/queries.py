@@ -15,7 +15,7 @@ from __future__ import annotations
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Length
 
-from server.grid.models import Appointment, Area, Membership, School, User, in_term
+from server.grid.models import Appointment, Area, Membership, School, User, in_term, not_over
 
 Role = Membership.Role
 OFFICES = (Role.OFFICE, Role.TOWN_GROUP)
@@ -85,6 +85,25 @@ def people_visible_to(user: User) -> QuerySet[User]:
     appointed = Appointment.objects.filter(inspector=OuterRef("pk"), school__in=schools)
     return User.objects.filter(
         Q(pk=user.pk) | Q(Exists(in_area)) | Q(Exists(at_school)) | Q(Exists(appointed))
+    )
+
+
+def people_managed_by(user: User) -> QuerySet[User]:
+    """Whom the person may change as an office: every role they hold lies in the person's offices.
+
+    A role elsewhere, or no role at all, puts somebody out of reach: else an office could take over
+    the log-in of its superiors.
+    """
+    if user.is_superuser:
+        return User.objects.all()
+    paths = area_paths(user, *OFFICES)
+    inside = Membership.objects.filter(
+        under(paths, "area__path") | under(paths, "school__area__path")
+    )
+    lasting = Membership.objects.filter(not_over(), user=OuterRef("pk"))
+    elsewhere = lasting.exclude(pk__in=inside.values("pk"))
+    return User.objects.filter(
+        Exists(inside.filter(user=OuterRef("pk"))), ~Exists(elsewhere), is_superuser=False
     )
 
 
