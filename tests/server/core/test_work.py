@@ -1,0 +1,113 @@
+"""The state row is the queue: claims, failures, leases, hints."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django_tasks_db.models import DBTaskResult
+
+from media_storage.models import MediaObject
+from server.core import clock, work
+from server.core.work import PermanentFailure, Pump, TemporaryFailure
+
+pytestmark = pytest.mark.django_db
+
+
+def make_row(**values: object) -> MediaObject:
+    defaults = {"filename": "a.jpg", "content_type": "image/jpeg", "size": 1, "sha256": "0" * 64}
+    return MediaObject.objects.create(work_due_at=clock.now(), **{**defaults, **values})
+
+
+def pump_for(handle, **values: object) -> Pump:
+    return Pump(name="under test", rows=MediaObject.objects.all, handle=handle, **values)
+
+
+def fail_with(failure: Exception):
+    def handle(row: MediaObject) -> None:
+        raise failure
+
+    return handle
+
+
+def test_a_row_is_done_once_and_then_has_nothing_due():
+    row, done = make_row(), []
+    pump = pump_for(done.append)
+    assert work.drain(pump) == 1
+    assert work.drain(pump) == 0
+    assert done == [row]
+    row.refresh_from_db()
+    assert (row.work_due_at, row.work_error, row.work_attempts) == (None, "", 0)
+
+
+def test_a_claimed_row_is_not_claimed_again_before_its_lease_ends():
+    make_row()
+    pump = pump_for(lambda row: None)
+    assert len(work.claim(pump)) == 1
+    assert work.claim(pump) == []
+
+
+def test_a_lease_that_ran_out_gives_the_row_to_another_worker():
+    row = make_row()
+    pump = pump_for(lambda row: None)
+    [lost] = work.claim(pump)
+    MediaObject.objects.update(work_due_at=clock.now() - timedelta(seconds=1))
+    [taken] = work.claim(pump)
+    work.run(pump, lost)  # the first worker wakes up: the row is no longer its own
+    row.refresh_from_db()
+    assert row.work_due_at == taken.work_due_at
+
+
+def test_a_temporary_failure_comes_again_later():
+    row = make_row()
+    work.drain(pump_for(fail_with(TemporaryFailure("away", retry_after=30))))
+    row.refresh_from_db()
+    assert row.work_due_at >= clock.now() + timedelta(seconds=29)
+    assert (row.work_error, row.work_dead_at) == ("away", None)
+
+
+def test_a_permanent_failure_leaves_a_dead_row_with_its_reason():
+    row, given_up = make_row(), []
+    pump = pump_for(
+        fail_with(PermanentFailure("gone")), given_up=lambda row, why: given_up.append(why)
+    )
+    work.drain(pump)
+    row.refresh_from_db()
+    assert row.work_due_at is None
+    assert row.work_dead_at is not None
+    assert (row.work_error, given_up) == ("gone", ["gone"])
+
+
+def test_an_unexpected_error_is_tried_again_until_the_attempts_are_used_up(caplog):
+    row = make_row()
+    pump = pump_for(fail_with(KeyError("bug")), max_attempts=2, backoff_seconds=0)
+    work.drain(pump)
+    row.refresh_from_db()
+    assert row.work_attempts == 2
+    assert row.work_dead_at is not None
+    assert "KeyError" in row.work_error
+
+
+def test_a_dead_row_can_be_given_a_new_life():
+    row = make_row()
+    work.drain(pump_for(fail_with(PermanentFailure("gone"))))
+    assert work.retry_dead(MediaObject.objects.all()) == 1
+    assert work.drain(pump_for(lambda row: None)) == 1
+    row.refresh_from_db()
+    assert row.work_dead_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_hints_are_coalesced_and_the_sweep_finds_what_they_left():
+    from server.core import schedule
+
+    work._last_hint.clear()
+    for _ in range(5):
+        work.wake("media")
+    assert DBTaskResult.objects.count() == 1
+    DBTaskResult.objects.all().delete()
+    schedule.sweep()
+    assert DBTaskResult.objects.count() == 0  # nothing is due
+    make_row()
+    schedule.sweep()
+    assert DBTaskResult.objects.count() == 1
