@@ -105,14 +105,18 @@ def declare_media(
     )
     if not created and _differs(media, owner_id, values):
         raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
-    return media, resume_upload(media=media, base_url=base_url), created
+    return media, _next_step(media, base_url, fresh=created), created
 
 
 def resume_upload(*, media: MediaObject, base_url: str) -> Upload:
     """Which parts have arrived, and addresses for those that are missing; none once it is stored."""
+    return _next_step(media, base_url, fresh=False)
+
+
+def _next_step(media: MediaObject, base_url: str, *, fresh: bool) -> Upload:
     if media.is_uploaded:
         return Upload(strategy="single", expires_at=clock.now() + UPLOAD_TIME)
-    upload = get_store().upload_urls(_expected(media), base_url=base_url)
+    upload = get_store().upload_urls(_expected(media), base_url=base_url, fresh=fresh)
     if upload.upload_id == media.upload_id:
         return upload
     rows = MediaObject.objects.filter(id=media.id, key=media.key, upload_id=media.upload_id)
@@ -122,7 +126,7 @@ def resume_upload(*, media: MediaObject, base_url: str) -> Upload:
     # Somebody else began an upload in between: theirs is the one that counts.
     get_store().abort_upload(media.key, upload.upload_id)
     media.refresh_from_db()
-    return resume_upload(media=media, base_url=base_url)
+    return _next_step(media, base_url, fresh=False)
 
 
 def complete_media(*, media: MediaObject) -> MediaObject:

@@ -1,5 +1,9 @@
 """The addresses of the folder store."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from media_storage.views import stored_file
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("store/<str:token>", stored_file, name="stored_file"),
+]

@@ -25,6 +25,7 @@ from typing import ClassVar, Literal, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.http import content_disposition_header
 
 CHUNK = 64 * 1024
 UPLOAD_TIME = timedelta(hours=12)
@@ -131,8 +132,11 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object and whatever was uploaded for it; nothing if there is none."""
 
-    def upload_urls(self, expected: Expected, *, base_url: str) -> Upload:
-        """Addresses for what is missing, beginning the upload if `upload_id` is empty or unknown."""
+    def upload_urls(self, expected: Expected, *, base_url: str, fresh: bool = False) -> Upload:
+        """Addresses for what is missing, beginning the upload if `upload_id` is empty or unknown.
+
+        `fresh`: nothing can have arrived, so a look into the store is spared.
+        """
 
     def complete_upload(self, expected: Expected) -> None:
         """Put what arrived under its key; nothing if that was done. Raises ObjectMissing, PartsMissing."""
@@ -175,12 +179,11 @@ def missing_parts(size: int, received: Iterable[Received]) -> list[Slice]:
     return [each for each in slices(size) if arrived.get(each.number) != each.size]
 
 
-def disposition_type(content_type: str) -> str:
-    """How a browser treats a download: shown in place only where that can do no harm."""
-    shown = content_type.startswith(("image/", "video/", "audio/")) or (
-        content_type == "application/pdf"
-    )
-    return "inline" if shown else "attachment"
+def disposition(filename: str, content_type: str) -> str:
+    """The Content-Disposition of a download: shown in place only where that can do no harm."""
+    shown = content_type.startswith(("image/", "video/", "audio/"))
+    shown = shown or content_type == "application/pdf"
+    return content_disposition_header(not shown, filename) or "inline"
 
 
 @cache
@@ -192,7 +195,8 @@ def open_store(url: str) -> Store:
 
         return FolderStore.from_url(url)
     if scheme == "s3":
-        from media_storage.stores.s3 import S3Store  # late: boto3 is 30 MB that a folder needs not
+        # Late: boto3 takes memory and start-up time that a folder has no use for.
+        from media_storage.stores.s3 import S3Store
 
         return S3Store.from_url(url)
     raise ImproperlyConfigured(f"MEDIA_STORE_URL must begin with folder:// or s3://, not {scheme}")

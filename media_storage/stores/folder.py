@@ -128,7 +128,7 @@ class FolderStore:
         self._path(f"objects/{key}").unlink(missing_ok=True)
         self._path(f"incoming/{key}").unlink(missing_ok=True)
 
-    def upload_urls(self, expected: Expected, *, base_url: str) -> Upload:
+    def upload_urls(self, expected: Expected, *, base_url: str, fresh: bool = False) -> Upload:
         expires_at = clock.now() + UPLOAD_TIME
         if not is_multipart(expected.size):
             return self._single(expected, expires_at, base_url)
@@ -161,7 +161,7 @@ class FolderStore:
         else:
             self._take_in(expected.key)
 
-    def abort_upload(self, key: str, upload_id: str) -> None:  # noqa: ARG002 - S3 asks for the key
+    def abort_upload(self, key: str, upload_id: str) -> None:
         shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
 
     def download_url(
