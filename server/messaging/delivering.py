@@ -17,7 +17,7 @@ def send(delivery: Delivery) -> None:
     try:
         sent = channel_for(delivery.channel).send(delivery)
     except AddressGone as failure:
-        _disable_push(delivery, str(failure))
+        _disable_push(failure.address, str(failure))
         raise
     moment = clock.now()
     Delivery.objects.filter(pk=delivery.pk).update(
@@ -35,8 +35,9 @@ def give_up(delivery: Delivery, reason: str) -> None:
     )
 
 
-def _disable_push(delivery: Delivery, reason: str) -> None:
-    Device.objects.filter(pk=delivery.address, user=delivery.recipient).update(
+def _disable_push(address: str, reason: str) -> None:
+    """The device that still has this address; one that reported a new one meanwhile keeps it."""
+    Device.objects.filter(push_address=address).update(
         push_disabled_at=clock.now(), push_disabled_reason=reason[:200]
     )
 

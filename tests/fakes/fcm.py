@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 PROJECT = "duxue-test"
+AUDIENCE = "https://oauth2.googleapis.com/token"  # whatever the token_uri: google-auth's constant
 ERROR_TYPE = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST_TYPE = "type.googleapis.com/google.rpc.BadRequest"
 
@@ -73,7 +74,9 @@ class FcmServer:
         self.logins = 0
         self.refuse_logins = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     def __enter__(self) -> FcmServer:
         self._thread.start()
@@ -113,7 +116,7 @@ class FcmServer:
     def _log_in(self, form: dict[str, list[str]]) -> Answer:
         if self.refuse_logins:
             return 400, {}, json.dumps({"error": "invalid_grant"}).encode()
-        jwt.decode(form["assertion"][0], certs=_public_key(), audience=f"{self.url}/token")
+        jwt.decode(form["assertion"][0], certs=_public_key(), audience=AUDIENCE)
         self.logins += 1
         body = {"access_token": f"access-{self.logins}", "expires_in": 3600, "token_type": "Bearer"}
         return 200, {}, json.dumps(body).encode()

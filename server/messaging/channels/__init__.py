@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class AddressGone(PermanentFailure):
-    """The push address does not exist any more, or never was ours."""
+    """This push address does not exist any more, or never was ours."""
+
+    def __init__(self, reason: str, *, address: str) -> None:
+        super().__init__(reason)
+        self.address = address
 
 
 @dataclass(frozen=True, slots=True)

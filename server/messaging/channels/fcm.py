@@ -77,11 +77,12 @@ class FcmChannel:
 
     def send(self, delivery: Delivery) -> Sent:
         """Hand the message to FCM, which tells nobody whether it arrived: the most is "sent"."""
-        message = self._message(delivery, _address(delivery))
+        address = _address(delivery)
+        message = self._message(delivery, address)
         try:
             messaging.send(message, app=self._app)
         except exceptions.FirebaseError as error:
-            raise _failure(error) from error
+            raise _failure(error, address) from error
         except (GoogleAuthError, KeyError) as error:  # no access token; an answer without a name
             raise TemporaryFailure(f"{type(error).__name__}: {error}") from error
         return Sent("sent")
@@ -149,7 +150,7 @@ def _address(delivery: Delivery) -> str:
     return device.push_address
 
 
-def _failure(error: exceptions.FirebaseError) -> WorkFailure:
+def _failure(error: exceptions.FirebaseError, address: str) -> WorkFailure:
     """What an error of FCM means for the delivery.
 
     Wrong credentials and the like are temporary: they are the operator's to mend, not the message's.
@@ -157,9 +158,10 @@ def _failure(error: exceptions.FirebaseError) -> WorkFailure:
     """
     reason = f"{error.code}: {error}"
     if isinstance(error, messaging.UnregisteredError | messaging.SenderIdMismatchError):
-        return AddressGone(reason)
+        return AddressGone(reason, address=address)
     if isinstance(error, exceptions.InvalidArgumentError):
-        return AddressGone(reason) if _blames_token(error) else PermanentFailure(reason)
+        blamed = _blames_token(error)
+        return AddressGone(reason, address=address) if blamed else PermanentFailure(reason)
     return TemporaryFailure(reason, retry_after=_retry_after(error))
 
 
