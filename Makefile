@@ -80,10 +80,11 @@ messages: dev ## collect and compile the translations in server/locale
 	$(PY) -m server makemessages --locale=en --no-location --ignore=var --ignore=tests
 	$(PY) -m server compilemessages --locale=en --ignore=.venv --ignore=var
 
-# `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
+# `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows. Debian 12's own 3.11.2
+# is preferred: what a newer 3.11 chooses need not install there.
 lock: ## write the hashed locks anew
 	@mkdir -p $(TOOLS)
-	@$(SETUP) $(TOOLS)/pip $(LOCKS)/tools.lock
+	@PYTHON="$${PYTHON:-/usr/bin/python3.11 python3.11}" $(SETUP) $(TOOLS)/pip $(LOCKS)/tools.lock
 	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/tools.lock $(LOCKS)/tools.in
 	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/base.lock pyproject.toml
 	$(PIP_COMPILE) $(UPGRADE) --extra=dev --constraint=$(LOCKS)/base.lock --output-file=$(LOCKS)/dev.lock pyproject.toml
