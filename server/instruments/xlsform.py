@@ -298,11 +298,11 @@ _BIND_TYPES = {
     "int": "integer",
     "binary": "file",
 }
-_RULES = {  # attribute of a bind → our field, and the column that an office knows
-    "required": ("required", "required"),
-    "relevant": ("relevance", "relevant"),
-    "constraint": ("constraint", "constraint"),
-    "calculate": ("calculation", "calculation"),
+_COLUMNS = {  # our field → the column that an office knows
+    "required": "required",
+    "relevance": "relevant",
+    "constraint": "constraint",
+    "calculation": "calculation",
 }
 DEFAULT_LANGUAGE = "zh"
 
@@ -382,7 +382,7 @@ class _Build:
         return tuple(found.values())
 
     def _field(self, node: Any, row: Row, path: str) -> Field:
-        bind = self.xform.binds.get(path, {})
+        bind: Any = self.xform.binds.get(path, {})
         self.rows[path] = int(row.get(_ROW, 0))
         self.filters[path] = row
         kind = self._type(row, bind, path)
@@ -403,7 +403,10 @@ class _Build:
             choices=self._choices(row, appearance),
             external_file=self._external_file(row),
             children=self._fields(node, row.get("children", []), path) if kind in SECTIONS else (),
-            **_rules_of(bind),
+            required=_rule(bind, "required").removeprefix("false()"),
+            relevance=_rule(bind, "relevant"),
+            constraint=_rule(bind, "constraint"),
+            calculation=_rule(bind, "calculate"),
         )
 
     def _type(self, row: Row, bind: Any, path: str) -> str:
@@ -444,7 +447,7 @@ class _Build:
 
     def _check_expressions(self, form: Form, places: Places) -> None:
         for each in form.walk():
-            for name, column in _RULES.values():
+            for name, column in _COLUMNS.items():
                 if text := getattr(each, name):
                     self._check_expression(text, each, places, column)
             row = self.filters[each.path]
@@ -568,12 +571,8 @@ class _Build:
 _REFERENCE = re.compile(r"\$\{\s*([^}\s]+?)\s*\}")
 
 
-def _rules_of(bind: Any) -> dict[str, str]:
-    found = {name: str(bind.get(key, "")).strip() for key, (name, _column) in _RULES.items()}
-    return {
-        name: "" if text == "false()" and name == "required" else text
-        for name, text in found.items()
-    }
+def _rule(bind: Any, name: str) -> str:
+    return str(bind.get(name, "")).strip()
 
 
 def _choice_values(each: Field, written: str) -> tuple[str, ...]:
