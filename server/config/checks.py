@@ -94,4 +94,4 @@ def refuse_unfit_start() -> None:
 
 
 def _scheme(name: str) -> str:
-    return urlsplit(getattr(settings, name)).scheme
+    return urlsplit(str(getattr(settings, name))).scheme

@@ -47,7 +47,7 @@ class PagesOnly:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class StaticFiles(PagesOnly, WhiteNoiseMiddleware):
+class StaticFiles(PagesOnly, WhiteNoiseMiddleware):  # type: ignore[misc] # untyped library
     pass
 
 

@@ -5,6 +5,7 @@ DUXUE_ENV=production makes the system checks refuse embedded parts, demo account
 """
 
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.templatetags.static import static
@@ -93,7 +94,7 @@ TEMPLATES = [
 
 # ---- the world ------------------------------------------------------------------------------
 
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'duxue.sqlite3'}")
 }
 if "sqlite" in DATABASES["default"]["ENGINE"]:

@@ -17,9 +17,6 @@ from server.instruments.models import FormAttachment, Instrument, InstrumentVers
 from server.instruments.queries import instruments_managed_by
 from server.instruments.xlsform import CompiledXLSForm, compile_xlsform
 
-SERVED_BY_US = frozenset({"schools.csv", "visits.csv", "findings.csv"})
-"""Lists that every phone gets with its own rows (api.md, entity lists)."""
-
 DRAFT = "draft"
 
 
@@ -60,9 +57,8 @@ def upload_xlsform(
 
 @transaction.atomic
 def publish_instrument(*, by: User, form_id: str) -> InstrumentVersion:
-    """Give the draft its version for good and make it the current one.
+    """Give the draft its version, the day and a running number, and make it the current one.
 
-    The version is the workbook's own where it is new, else the day and a running number.
     Raises NotFound where there is no draft.
     """
     instrument = (
@@ -71,7 +67,7 @@ def publish_instrument(*, by: User, form_id: str) -> InstrumentVersion:
     draft = instrument and instrument.versions.filter(published_at=None).first()
     if not instrument or not draft:
         raise NotFound(_("没有可发布的草稿。请先上传表单。"))
-    version = _next_version(instrument, draft.form.get("version", ""))
+    version = _next_version(instrument)
     compiled = compile_xlsform(bytes(draft.xlsform), version=version)
     for field, value in _content(compiled).items():
         setattr(draft, field, value)
@@ -111,7 +107,7 @@ def _claim_form_id(compiled: CompiledXLSForm, *, by: User, area: Area) -> Instru
 
 
 def _check_files(compiled: CompiledXLSForm, files: Mapping[str, bytes]) -> None:
-    absent = set(compiled.form.external_files) - SERVED_BY_US - set(files)
+    absent = set(compiled.attachments_needed) - set(files)
     if absent:
         raise Invalid(
             _("表单用到的文件没有一起上传。"),
@@ -131,11 +127,9 @@ def _content(compiled: CompiledXLSForm) -> dict[str, object]:
     }
 
 
-def _next_version(instrument: Instrument, wanted: str) -> str:
-    taken = set(
-        instrument.versions.filter(published_at__isnull=False).values_list("version", flat=True)
-    )
-    if wanted and wanted != DRAFT and wanted not in taken:
-        return wanted
+def _next_version(instrument: Instrument) -> str:
     day = clock.today().strftime("%Y%m%d")
-    return next(name for n in range(1, 1000) if (name := f"{day}{n:02}") not in taken)
+    taken = set(
+        instrument.versions.filter(version__startswith=day).values_list("version", flat=True)
+    )
+    return next(name for n in range(1, 100) if (name := f"{day}{n:02}") not in taken)

@@ -13,7 +13,7 @@ import msgspec
 from server.activities.models import Submission
 from server.instruments.answers import attachments_named
 from server.instruments.queries import PublishedForm, published_form
-from server.instruments.xmldoc import answers_from_xml, read_document
+from server.instruments.xmldoc import answers_from_xml, read_header
 
 VISIT_FIELD = "visit_id"
 
@@ -38,9 +38,9 @@ class Document:
 
 def document_from_xml(raw: bytes) -> Document:
     """Read an OpenRosa submission. Raises Malformed, UnknownForm, Invalid with the fields."""
-    header, root = read_document(raw)
+    header = read_header(raw)
     form = published_form(header.form_id, header.version)
-    checked = form.checker.check(answers_from_xml(form.form, root))
+    checked = form.checker.check(answers_from_xml(form.form, header.root))
     answers = checked.answers
     return Document(
         id=instance_uuid(header.instance_id),
@@ -49,7 +49,7 @@ def document_from_xml(raw: bytes) -> Document:
         raw=raw,
         sha256=hashlib.sha256(raw).hexdigest(),
         answers=answers,
-        files=frozenset(attachments_named(form.form, answers)),
+        files=frozenset(attachments_named(form.form, answers) | ({header.audit} - {""})),
         visit_id=_visit_in(answers),
         replaces_id=instance_uuid(header.deprecated_id) if header.deprecated_id else None,
         started_at=_moment(answers.get("start")),

@@ -148,13 +148,9 @@ def assign_visit(*, activity: Activity, school: School, team: Sequence[User]) ->
     visit = Visit.objects.create(activity=activity, school=school)
     visit.team.set(team)
     record_visit_change(visit, activity)
-    period = {"starts": activity.starts.isoformat(), "ends": activity.ends.isoformat()}
-    words = {"activity": activity.title, **period}
-    subject = ("visit", visit.pk)
-    notify("visit.assigned", recipients=team, subject=subject, school=school, **words)
+    _tell(visit, "visit.assigned", team)
     if activity.announced:
-        contacts = contacts_of(school)
-        notify("visit.announced", recipients=contacts, subject=subject, school=school, **words)
+        _tell(visit, "visit.announced", contacts_of(school))
     return visit
 
 
@@ -195,6 +191,19 @@ def _managed(activity_id: UUID, by: User) -> Activity:
     if activity is None:
         raise NotFound
     return activity
+
+
+def _tell(visit: Visit, event: str, recipients: Iterable[User]) -> None:
+    activity = visit.activity
+    notify(
+        event,
+        recipients=recipients,
+        subject=("visit", visit.pk),
+        school=visit.school,
+        activity=activity.title,
+        starts=activity.starts.isoformat(),
+        ends=activity.ends.isoformat(),
+    )
 
 
 def _team_warnings(activity: Activity, team: Sequence[User]) -> list[Text]:
