@@ -23,9 +23,13 @@ for _name in _CHOSEN_BY_TESTS:
 _folder = tempfile.mkdtemp(prefix="duxue-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ["VAR_DIR"] = _folder
+(Path(_folder) / "static").mkdir()  # WhiteNoise warns without it, and warnings are errors
 
 from server.config.settings import *  # noqa: E402, F403 - the environment comes first
-from server.config.settings import DATABASES  # noqa: E402
+from server.config.settings import DATABASES, STATIC_ROOT  # noqa: E402
+
+# A live server warns of a folder that is not there, and warnings are errors.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -29,6 +29,10 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SILENCED_SYSTEM_CHECKS = [
+    *("security.W002", "security.W003"),  # server.config.middleware has both under its own names
+    *("security.W005", "security.W021"),  # subdomains and browsers' lists are the host's to decide
+]
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates and default site it replaces
