@@ -1,0 +1,85 @@
+"""Findings from answers: exactly once, through repeats, edits and corrections."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from server.activities.models import Submission, Visit
+from server.activities.services.accepting import accept_submission
+from server.activities.services.deriving import PUMP, derive
+from server.activities.services.documents import document_from_xml
+from server.core import clock, work
+from server.findings.models import Finding
+from server.messaging.models import Notice
+from tests.activities import device_of
+from tests.cast import Cast
+from tests.forms import kitchen_xml
+
+pytestmark = pytest.mark.django_db
+
+
+def send(cast: Cast, version: str, **answers: str) -> str:
+    instance = answers.pop("instance", str(uuid4()))
+    raw = kitchen_xml(version, instance=instance, **answers)
+    accept_submission(document=document_from_xml(raw), device=device_of(cast.ada))
+    return instance
+
+
+def test_an_answer_that_is_a_finding_becomes_one_at_the_school(cast: Cast, kitchen, visit: Visit):
+    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    assert work.drain(PUMP) == 1
+    finding = Finding.objects.get()
+    assert (finding.school, finding.visit, finding.raised_by) == (cast.school, visit, cast.ada)
+    assert (finding.title, finding.severity) == ("未公示食品经营许可证", "major")
+    assert finding.due_on == clock.today() + timedelta(days=7)
+    assert Notice.objects.filter(event="finding.opened").count() == 1
+
+
+def test_deriving_again_adds_nothing(cast: Cast, kitchen, visit: Visit):
+    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    submission = Submission.objects.get()
+    for _ in range(3):
+        derive(submission)
+    assert Finding.objects.count() == 1
+    assert Notice.objects.filter(event="finding.opened").count() == 1
+
+
+def test_an_answer_in_order_is_no_finding(cast: Cast, kitchen, visit: Visit):
+    send(cast, kitchen.version)
+    work.drain(PUMP)
+    assert not Finding.objects.exists()
+
+
+def test_an_edit_withdraws_the_open_finding_that_it_mends(cast: Cast, kitchen, visit: Visit):
+    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    work.drain(PUMP)
+    send(cast, kitchen.version, old=first)
+    work.drain(PUMP)
+    assert Finding.objects.get().state == Finding.State.WITHDRAWN
+
+
+def test_an_edit_that_keeps_the_answer_keeps_the_one_finding(cast: Cast, kitchen, visit: Visit):
+    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    work.drain(PUMP)
+    send(cast, kitchen.version, old=first, licence="no", licence_remark="仍未见")
+    work.drain(PUMP)
+    assert Finding.objects.get().state == Finding.State.OPEN
+
+
+def test_an_edit_derived_before_its_original_leaves_no_stale_finding(
+    cast: Cast, kitchen, visit: Visit
+):
+    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    second = send(cast, kitchen.version, old=first)
+    derive(Submission.objects.get(pk=second))
+    derive(Submission.objects.get(pk=first))
+    assert not Finding.objects.exists()
+
+
+def test_a_submission_without_a_visit_makes_no_finding(cast: Cast, kitchen):
+    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    work.drain(PUMP)
+    assert not Finding.objects.exists()
