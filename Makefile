@@ -77,6 +77,7 @@ schema: dev ## write docs/openapi.yaml anew
 	$(PY) -m server spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 messages: dev ## collect and compile the translations in server/locale
+	@mkdir -p server/locale
 	$(PY) -m server makemessages --locale=en --no-location --ignore=var --ignore=tests
 	$(PY) -m server compilemessages --locale=en --ignore=.venv --ignore=var
 
