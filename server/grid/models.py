@@ -102,8 +102,14 @@ class School(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="school_position_whole",
+                # A check passes on NULL, so a half position must be named to be refused.
                 condition=Q(latitude=None, longitude=None)
-                | Q(latitude__range=(-90, 90), longitude__range=(-180, 180)),
+                | Q(
+                    latitude__isnull=False,
+                    longitude__isnull=False,
+                    latitude__range=(-90, 90),
+                    longitude__range=(-180, 180),
+                ),
                 violation_error_message=_("经度和纬度要么都填，要么都不填"),
             )
         ]
