@@ -15,6 +15,7 @@ import pytest
 from openpyxl import Workbook
 
 from server.instruments.models import InstrumentVersion
+from server.instruments.queries import published_form
 from server.instruments.services import publish_instrument, upload_xlsform
 from tests.cast import Cast
 
@@ -75,6 +76,12 @@ def xlsform(survey: Rows, choices: Rows = (), settings: Mapping[str, Any] | None
 
 def kitchen_xlsform(form_id: str = "kitchen", title: str = "食堂检查") -> bytes:
     return xlsform(KITCHEN_SURVEY, YES_NO, {"form_id": form_id, "form_title": title})
+
+
+@pytest.fixture(autouse=True)
+def forget_published_forms() -> None:
+    """A publication never changes in the product, but a test's is gone with its transaction."""
+    published_form.cache_clear()
 
 
 @pytest.fixture
