@@ -152,7 +152,7 @@ def day(value: Any) -> date:
         return value.date()
     if isinstance(value, date):
         return value
-    if isinstance(value, int | float) and int(value) in SERIAL_DATES:
+    if isinstance(value, int | float) and value // 1 in SERIAL_DATES:
         return _from_serial(value)
     word = unicodedata.normalize("NFKC", plain(value)).removesuffix(" 00:00:00")
     found = DATE.fullmatch(word) or COMPACT_DATE.fullmatch(word)
