@@ -407,7 +407,11 @@ def point_text(value: Value) -> str:
         return ";".join(map(point_text, value))
     if not value:
         return ""
-    numbers = (value["lat"], value["lon"], value.get("altitude_m", 0), value.get("accuracy_m", 0))
+    numbers = [value["lat"], value["lon"]]
+    if {"altitude_m", "accuracy_m"} & value.keys():
+        numbers.append(value.get("altitude_m", 0))
+    if "accuracy_m" in value:
+        numbers.append(value["accuracy_m"])
     return " ".join(number_text(float(number)) for number in numbers)
 
 
