@@ -99,8 +99,14 @@ class MediaObject(Work):
             ),
             models.CheckConstraint(
                 name="media_position_whole",
+                # A range alone is unknown for NULL, and a check lets the unknown pass.
                 condition=Q(latitude=None, longitude=None, accuracy_m=None)
-                | Q(latitude__range=(-90, 90), longitude__range=(-180, 180)),
+                | Q(
+                    latitude__isnull=False,
+                    longitude__isnull=False,
+                    latitude__range=(-90, 90),
+                    longitude__range=(-180, 180),
+                ),
             ),
         ]
 

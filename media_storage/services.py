@@ -276,6 +276,8 @@ def clean_filename(filename: str) -> str:
     """The last component without control characters, at most 255 characters, the extension kept."""
     name = PurePosixPath(filename.replace("\\", "/")).name
     name = "".join(each for each in name if unicodedata.category(each)[0] != "C").strip()
+    if name in (".", ".."):
+        return ""
     suffix = PurePosixPath(name).suffix[:16]
     return name if len(name) <= 255 else name[: 255 - len(suffix)] + suffix
 

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='mediaobject',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('accuracy_m', None), ('latitude', None), ('longitude', None)), models.Q(('latitude__range', (-90, 90)), ('longitude__range', (-180, 180))), _connector='OR'), name='media_position_whole'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('accuracy_m', None), ('latitude', None), ('longitude', None)), models.Q(('latitude__isnull', False), ('latitude__range', (-90, 90)), ('longitude__isnull', False), ('longitude__range', (-180, 180))), _connector='OR'), name='media_position_whole'),
         ),
         migrations.AddConstraint(
             model_name='rendition',

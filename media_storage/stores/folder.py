@@ -99,14 +99,17 @@ class FolderStore:
         """Write below the root: whole and on the disk when this returns, or not there at all."""
         target = self._path(place)
         draft = self._path(f"tmp/{secrets.token_hex(16)}")
-        _make_folder(draft.parent)
+        with _disk():
+            _make_folder(draft.parent)
         try:
             written = _write_synced(draft, chunks)
-            _make_folder(target.parent)
-            draft.replace(target)
-            _sync_folder(target.parent)
+            with _disk():
+                _make_folder(target.parent)
+                draft.replace(target)
+                _sync_folder(target.parent)
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
         return written
 
     def read(self, key: str) -> Iterator[bytes]:

@@ -1,0 +1,199 @@
+"""The folder store's addresses, as strangers and broken phones use them."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import AsyncClient, Client
+
+from media_storage.models import new_key
+from media_storage.stores import Expected, get_store
+from media_storage.stores.folder import Grant
+from server.core import clock
+
+CONTENT = b"0123456789" * 1000
+
+
+class Counting(io.BytesIO):
+    """A body that knows how much of it was read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        got = super().read(size)
+        self.taken += len(got)
+        return got
+
+
+def put_url(key: str = "a/b", size: int = len(CONTENT)) -> str:
+    expected = Expected(key=key, size=size, content_type="image/jpeg")
+    return get_store().upload_urls(expected, base_url="").parts[0].url
+
+
+def get_url(key: str, content_type: str = "image/jpeg") -> str:
+    return get_store().download_url(
+        key,
+        filename="照片.jpg",
+        content_type=content_type,
+        expires_in=timedelta(minutes=15),
+        base_url="",
+    )
+
+
+def put(client: Client, url: str, content: bytes, **extra: Any) -> Any:
+    return client.put(url, content, content_type="image/jpeg", **extra)
+
+
+def files(folder: Path) -> list[Path]:
+    return [each for each in folder.rglob("*") if each.is_file()]
+
+
+def test_an_upload_is_stored_where_its_address_says(client: Client, media_folder: Path) -> None:
+    assert put(client, put_url(), CONTENT).status_code == 200
+    assert (media_folder / "incoming/a/b").read_bytes() == CONTENT
+    assert files(media_folder) == [media_folder / "incoming/a/b"]
+
+
+def test_a_body_over_the_signed_size_is_refused_unread(client: Client, media_folder: Path) -> None:
+    body = Counting(CONTENT)
+    answer = client.generic(
+        "PUT",
+        put_url(size=100),
+        b"",
+        content_type="image/jpeg",
+        **{"wsgi.input": body, "CONTENT_LENGTH": str(len(CONTENT))},
+    )
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "too_large"
+    assert body.taken == 0
+    assert files(media_folder) == []
+
+
+@pytest.mark.parametrize("length", ["", "abc", "99"])
+def test_a_body_without_its_right_length_is_refused(
+    client: Client, media_folder: Path, length: str
+) -> None:
+    answer = put(client, put_url(), CONTENT, CONTENT_LENGTH=length)
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    assert files(media_folder) == []
+
+
+def test_a_body_that_ends_early_leaves_nothing(client: Client, media_folder: Path) -> None:
+    answer = client.generic(
+        "PUT",
+        put_url(),
+        b"",
+        content_type="image/jpeg",
+        **{"wsgi.input": io.BytesIO(CONTENT[:500]), "CONTENT_LENGTH": str(len(CONTENT))},
+    )
+    assert answer.status_code == 400
+    assert files(media_folder) == []
+
+
+def test_an_upload_is_read_in_pieces(client: Client, media_folder: Path) -> None:
+    class Piecewise(Counting):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None
+            assert 0 <= size <= 64 * 1024
+            return super().read(size)
+
+    content = bytes(1_000_000)
+    answer = client.generic(
+        "PUT",
+        put_url(size=len(content)),
+        b"",
+        content_type="image/jpeg",
+        **{"wsgi.input": Piecewise(content), "CONTENT_LENGTH": str(len(content))},
+    )
+    assert answer.status_code == 200
+    assert (media_folder / "incoming/a/b").stat().st_size == len(content)
+
+
+def test_an_address_is_for_one_method_only(client: Client) -> None:
+    get_store().write("a/b", [CONTENT])
+    assert client.get(put_url(key="c/d")).status_code == 403
+    assert put(client, get_url("a/b"), CONTENT).status_code == 403
+    assert client.post(get_url("a/b")).status_code == 405
+
+
+def test_an_expired_address_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    get_store().write("a/b", [CONTENT])
+    url = get_url("a/b")
+    answer = client.get(url)
+    answer.close()
+    assert answer.status_code == 200
+    later = clock.now() + timedelta(minutes=31)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    answer = client.get(url)
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "链接无效或已过期，请重新获取"
+
+
+@pytest.mark.parametrize("token", ["x", "x:y", "x.y:z", "%00", "督学"])
+def test_a_made_up_address_is_refused(client: Client, token: str) -> None:
+    assert client.get(f"/store/{token}").status_code == 403
+
+
+def test_a_download_cannot_run_as_a_page_of_ours(client: Client) -> None:
+    get_store().write("a/b", [b"<script>"])
+    answer = client.get(get_url("a/b", "text/csv"))
+    assert answer.getvalue() == b"<script>"
+    answer.close()
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer["Content-Security-Policy"]
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert answer["Content-Length"] == "8"
+
+
+def test_the_address_of_a_picture_stays_the_same_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = clock.now().replace(minute=0, second=0)
+    monkeypatch.setattr(clock, "now", lambda: start)
+    first = get_url("a/b")
+    monkeypatch.setattr(clock, "now", lambda: start + timedelta(minutes=14))
+    assert get_url("a/b") == first
+    monkeypatch.setattr(clock, "now", lambda: start + timedelta(minutes=16))
+    assert get_url("a/b") != first
+
+
+def test_a_missing_file_is_not_found(client: Client) -> None:
+    assert client.get(get_url("a/gone")).status_code == 404
+
+
+def test_with_another_store_the_addresses_are_gone(client: Client, settings: Any) -> None:
+    url = put_url()
+    settings.MEDIA_STORE_URL = "s3://KEY:SECRET@127.0.0.1:9/bucket?scheme=http"
+    assert put(client, url, CONTENT).status_code == 404
+
+
+async def collected(answer: Any) -> bytes:
+    return b"".join([chunk async for chunk in answer.streaming_content])
+
+
+def test_a_download_under_asgi_is_streamed() -> None:
+    from asgiref.sync import async_to_sync
+
+    content = bytes(600_000)
+    get_store().write("a/b", [content])
+
+    async def fetch() -> tuple[Any, bytes]:
+        answer = await AsyncClient().get(get_url("a/b"))
+        return answer, await collected(answer)
+
+    answer, got = async_to_sync(fetch)()
+    assert (answer.status_code, answer["Content-Length"]) == (200, "600000")
+    assert got == content
+
+
+def test_a_grant_reads_back_only_as_signed() -> None:
+    expires = int(clock.now().timestamp()) + 60
+    grant = Grant(method="PUT", place=f"incoming/{new_key()}", size=3, expires=expires)
+    assert Grant.read(grant.sign(), method="PUT") == grant
+    assert Grant.read(grant.sign(), method="GET") is None
+    assert Grant.read(grant.sign() + "x", method="PUT") is None
