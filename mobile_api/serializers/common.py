@@ -1,0 +1,74 @@
+"""Shapes that several topics share."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from rest_framework import serializers
+
+from server.activities.models import Visit
+from server.grid.models import School, User
+from server.grid.queries import OFFICES, area_paths
+
+Shape = serializers.Serializer[Any]
+
+
+class Reader:
+    """The asking person, and what they are to the things that one answer shows."""
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+
+    @cached_property
+    def _office_paths(self) -> tuple[str, ...]:
+        return tuple(area_paths(self.user, *OFFICES))
+
+    def is_office_of(self, school: School) -> bool:
+        """`school.area` must be at hand."""
+        return self.user.is_superuser or school.area.path.startswith(self._office_paths)
+
+    def is_on_team(self, visit: Visit) -> bool:
+        """`visit.team` must be at hand."""
+        return any(member.pk == self.user.pk for member in visit.team.all())
+
+
+class Place(Shape):
+    """A position by the phone."""
+
+    lat = serializers.FloatField(min_value=-90, max_value=90, help_text="Degrees, WGS-84.")
+    lon = serializers.FloatField(min_value=-180, max_value=180, help_text="Degrees, WGS-84.")
+    accuracy_m = serializers.FloatField(
+        min_value=0, max_value=1e8, required=False, allow_null=True, default=None
+    )
+
+
+class PersonBrief(Shape):
+    """A person, as others see them."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class SchoolBrief(Shape):
+    """A school, by name."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class AreaBrief(Shape):
+    """A node of the grid tree."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    code = serializers.CharField()
+    level = serializers.CharField()
+
+
+def place_of(row: Any) -> dict[str, float | None] | None:
+    """{lat, lon, accuracy_m} of a row with latitude and longitude, where it has them."""
+    if row.latitude is None or row.longitude is None:
+        return None
+    accuracy = getattr(row, "accuracy_m", None)
+    return {"lat": row.latitude, "lon": row.longitude, "accuracy_m": accuracy}

@@ -1,0 +1,1 @@
+"""Views by topic: parse, one call of a service or query, render."""
