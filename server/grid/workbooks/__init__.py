@@ -3,7 +3,8 @@
 What `export_…` writes is exactly what `import_…` takes; a template is an export without rows.
 """
 
-from server.grid.workbooks.people import export_people, import_people, people_template
+from server.grid.workbooks.people import export_people, people_template
+from server.grid.workbooks.people_import import import_people
 from server.grid.workbooks.schools import export_schools, import_schools, schools_template
 from server.grid.workbooks.sheets import ImportResult
 

@@ -412,7 +412,7 @@ def _write_choices(
         for number, item in enumerate(items, start=1):
             words.cell(number, index, item)
         letter = get_column_letter(index)
-        rule = DataValidation("list", formula1=f"选项!${letter}$1:${letter}${len(items)}")
+        rule = DataValidation("list", formula1=f"'选项'!${letter}$1:${letter}${len(items)}")
         # A hint, not a lock: the import also takes the other words, and says what it does not.
         rule.showErrorMessage = False
         target = get_column_letter(names.index(name) + 1)
