@@ -11,6 +11,7 @@ from django.db import connection, connections, transaction
 from server.core import changes
 from server.core.changes import Change, changes_after, latest_cursor, record_change
 from server.core.errors import Malformed
+from tests.feed import settle
 
 
 def seen(cursor: changes.Cursor, *, schools: tuple = (), user_id=None) -> list:
@@ -27,6 +28,7 @@ def test_a_reader_gets_the_changes_of_its_schools_of_itself_and_of_all():
     record_change("visit", objects[1], school_id=other)
     record_change("notice", objects[2], user_ids=[person, uuid4()])
     record_change("instrument", objects[3])
+    settle()
     assert seen(start, schools=(mine,), user_id=person) == [objects[0], objects[2], objects[3]]
 
 
@@ -35,6 +37,7 @@ def test_a_cursor_resumes_after_the_row_it_names():
     start = latest_cursor()
     for _ in range(3):
         record_change("instrument", uuid4())
+    settle()
     first, second, third = changes_after(start, schools=(), user_id=uuid4(), limit=10)
     assert seen((first.txid, first.id)) == [second.object_id, third.object_id]
     assert latest_cursor() == (third.txid, third.id)
@@ -64,6 +67,7 @@ def test_a_change_that_commits_late_is_not_stepped_over():
     cursor = latest_cursor()
     may_commit.set()
     thread.join()
+    settle()
     assert sorted(seen(cursor)) == sorted([early, late])
     assert Change.objects.get(object_id=late).id < Change.objects.get(object_id=early).id
 
