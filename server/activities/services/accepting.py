@@ -175,6 +175,8 @@ def _join(document: Document, device: Device, files: Sequence[BroughtFile]) -> A
     stored = Submission.objects.select_for_update().only("pk", "sha256").get(pk=document.id)
     if stored.sha256 != document.sha256:
         _keep_conflict(document, device)
+        for file in files:
+            _keep_conflict(document, device, file)
         return Accepted(document.id, Outcome.CONFLICT, frozenset())
     attachments = {row.name: row for row in stored.attachments.select_related("media")}
     outcome = Outcome.SAME
@@ -211,7 +213,7 @@ def _drop_duplicate(file: BroughtFile) -> None:
 
 
 def _keep_conflict(document: Document, device: Device, file: BroughtFile | None = None) -> None:
-    SubmissionConflict.objects.get_or_create(
+    _conflict, is_new = SubmissionConflict.objects.get_or_create(
         submission_id=document.id,
         sha256=file.media.sha256 if file else document.sha256,
         name=file.name if file else "",
@@ -223,6 +225,8 @@ def _keep_conflict(document: Document, device: Device, file: BroughtFile | None 
             "media": file.media if file else None,
         },
     )
+    if file and not is_new:
+        _drop_duplicate(file)
 
 
 def _place_of(document: Document, device: Device) -> _Place:
