@@ -6,6 +6,7 @@ class ActivitiesConfig(AppConfig):
     label = "activities"
 
     def ready(self) -> None:
-        from server.activities.services import deriving
+        from server.activities.services import attaching, deriving
 
         deriving.start()
+        attaching.start()

@@ -16,6 +16,7 @@ from server.grid.queries import (
     under,
 )
 from server.instruments.models import Instrument
+from server.instruments.queries import instruments_visible_to
 
 
 def activities_visible_to(user: User) -> QuerySet[Activity]:
@@ -58,7 +59,24 @@ def visits_listed_for(user: User) -> QuerySet[Visit]:
     return (
         visits_visible_to(user)
         .select_related("activity", "school", "school__area")
-        .prefetch_related("team", "activity__instruments__current")
+        .prefetch_related("team", Prefetch("activity__instruments", with_current()))
+    )
+
+
+def with_current() -> QuerySet[Instrument]:
+    """Instruments with what names their current version, without its documents."""
+    return Instrument.objects.select_related("current").defer(
+        "current__xlsform", "current__xform", "current__form", "current__warnings"
+    )
+
+
+def instruments_known_to(user: User) -> QuerySet[Instrument]:
+    """The instruments of the person's places, and those of visits that they make elsewhere."""
+    visited = Activity.instruments.through.objects.filter(
+        instrument=OuterRef("pk"), activity__visits__team=user
+    )
+    return Instrument.objects.filter(
+        Q(pk__in=instruments_visible_to(user).values("pk")) | Q(Exists(visited))
     )
 
 
@@ -95,14 +113,19 @@ def submissions_visible_to(user: User) -> QuerySet[Submission]:
 
 
 def with_attachments(rows: QuerySet[Submission]) -> QuerySet[Submission]:
-    """Submissions with their files, media and renditions, and how many files are still missing."""
+    """Submissions with their files, media and renditions, how many of them are missing, and
+    how many other contents came under the same id."""
     files = SubmissionAttachment.objects.select_related("media").prefetch_related(
         "media__renditions"
     )
     return (
         rows.select_related("version__instrument", "sender", "visit")
+        .defer("raw", "version__xlsform", "version__xform", "version__form", "version__warnings")
         .prefetch_related(Prefetch("attachments", queryset=files))
-        .annotate(missing_count=Count("attachments", filter=missing("attachments__")))
+        .annotate(
+            missing_count=Count("attachments", filter=missing("attachments__"), distinct=True),
+            conflict_count=Count("conflicts", distinct=True),
+        )
     )
 
 
