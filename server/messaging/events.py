@@ -69,7 +69,8 @@ def event_kinds() -> list[EventKind]:
 
 
 # Parameters are names and sentences as people read them; days are ISO dates.
-# school: filled in by notify from its `school`. activity: its title. inspector: the person's name. finding: what is wrong, in short.
+# school: filled in by notify from its `school`. activity: its title.
+# inspector: the person's name. finding: what is wrong, in short.
 
 # ---- visits ---------------------------------------------------------------------------------
 

@@ -47,7 +47,8 @@ def notify(
     """Tell these people that something happened, in the caller's transaction, each person once.
 
     `event` and `params` are those of `server.messaging.events`; a missing or unknown parameter is a
-    TypeError at once; `school` gives the parameter of its name. `subject` is what the reader opens: ("visit", id), ("finding", id), ….
+    TypeError at once; `school` gives the parameter of its name. `subject` is what the reader opens:
+    ("visit", id), ("finding", id), ….
     Recipients who cannot log in any more are passed over.
     """
     kind = event_kind(event)
