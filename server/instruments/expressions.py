@@ -27,6 +27,7 @@ from server.instruments.xpath import (
     Node,
     Operation,
     Path,
+    operands,
     parse,
 )
 from server.instruments.xpath_functions import (
@@ -160,11 +161,18 @@ class _Compiler:
             return "boolean", self._comparison(node)
         if node.sign == "|":
             raise NotEvaluable("|")
-        left, right, apply = self.number(node.left), self.number(node.right), ARITHMETIC[node.sign]
+        reads = [self.number(each) for each in operands(node)]
+        if node.sign == "+":
+            return "number", lambda scope: sum([read(scope) for read in reads])
+        (left, right), apply = reads, ARITHMETIC[node.sign]
         return "number", lambda scope: apply(left(scope), right(scope))
 
     def _logic(self, node: Operation) -> Read:
-        left, right = self.truth(node.left), self.truth(node.right)
+        truths = [self.truth(each) for each in operands(node)]
+        if len(truths) > 2:
+            found = all if node.sign == "and" else any
+            return lambda scope: found(truth(scope) for truth in truths)
+        left, right = truths
         if node.sign == "and":
             return lambda scope: left(scope) and right(scope)
         return lambda scope: left(scope) or right(scope)
@@ -218,6 +226,13 @@ class _Compiler:
             return reads[0]
         return lambda scope: [value for read in reads for value in read(scope)]
 
+    def _count(self, node: Node) -> tuple[Kind, Read]:
+        """The only function for which the instances of a repeat are values by themselves."""
+        if not isinstance(node, Path):
+            raise NotEvaluable("count()")
+        kind, read = self._path(node, counting=True)
+        return "number", lambda scope: len(read(scope)) if kind == "nodes" else 1
+
     def _join(self, separator: Node, *rest: Node) -> tuple[Kind, Read]:
         mark, values = self.text(separator), self._all(rest)
         return "text", lambda scope: mark(scope).join(map(to_text, values(scope)))
@@ -269,14 +284,14 @@ class _Compiler:
 
     # paths
 
-    def _path(self, path: Path) -> tuple[Kind, Read]:
+    def _path(self, path: Path, *, counting: bool = False) -> tuple[Kind, Read]:
         if path.start is not None and path.start != Call("current", ()):
             self.value(path.start)
         if path.predicates:
             raise NotEvaluable("[…]")
         place, level = self._resolve(path)
         self.reads.add(place.path)
-        if place.type == "repeat" and level <= len(place.repeats):
+        if counting and place.type == "repeat" and level <= len(place.repeats):
             return "nodes", _read_nodes(place, level, self.places)
         if place.type in SECTIONS:
             raise NotEvaluable("/".join(path.steps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -10,6 +11,8 @@ from django.utils.translation import gettext as _
 from server.instruments.xpath_functions import ARITY, ON_PHONE_ONLY
 
 MAX_LENGTH = 8000
+MAX_DEPTH = 60
+CHAINS = frozenset({"+", "and", "or"})
 
 
 class ExpressionError(ValueError):
@@ -220,28 +223,48 @@ def parse(text: str) -> Node:
         raise ExpressionError(_("表达式太长，最多 %d 个字符") % MAX_LENGTH)
     try:
         node = _Parser(text).whole()
-        _check_functions(node)
     except RecursionError:
         raise ExpressionError(_("表达式嵌套太深")) from None
+    _check(node)
     return node
 
 
-def _check_functions(node: Node) -> None:
+def operands(node: Operation) -> list[Node]:
+    """Both sides; of a chain like a + b + c all of them, so that a long sum is not a deep tree."""
+    found: list[Node] = []
+    left: Node = node
+    while isinstance(left, Operation) and left.sign == node.sign:
+        found.append(left.right)
+        left = left.left
+        if node.sign not in CHAINS:
+            break
+    return [left, *reversed(found)]
+
+
+def _inner(node: Node) -> Sequence[Node]:
     match node:
         case Negative(operand):
-            _check_functions(operand)
-        case Operation(_sign, left, right):
-            _check_functions(left)
-            _check_functions(right)
-        case Call(name, arguments):
-            _check_call(name, len(arguments))
-            for argument in arguments:
-                _check_functions(argument)
+            return (operand,)
+        case Operation():
+            return operands(node)
+        case Call(_name, arguments):
+            return arguments
         case Path(_absolute, _steps, start, predicates):
-            for inner in (*predicates, *((start,) if start else ())):
-                _check_functions(inner)
+            return predicates if start is None else (start, *predicates)
         case Literally():
-            pass
+            return ()
+
+
+def _check(whole: Node) -> None:
+    """Known functions with a right number of arguments, and no deeper than evaluating can go."""
+    waiting = [(whole, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise ExpressionError(_("表达式嵌套太深"))
+        if isinstance(node, Call):
+            _check_call(node.name, len(node.arguments))
+        waiting += [(each, depth + 1) for each in _inner(node)]
 
 
 def _check_call(name: str, count: int) -> None:

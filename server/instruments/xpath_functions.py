@@ -64,11 +64,11 @@ def _moment(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            return moment
+        return moment.astimezone(timezone.get_default_timezone()).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        return moment
-    return moment.astimezone(timezone.get_default_timezone()).replace(tzinfo=None)
 
 
 def _days(text: str) -> float:
@@ -118,9 +118,8 @@ def _remainder(left: float, right: float) -> float:
 
 
 ARITHMETIC: dict[str, Callable[[float, float], float]] = {
-    "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
+    "*": lambda left, right: float(left) * right,  # a product of whole numbers may outgrow str()
     "div": _divide,
     "mod": _remainder,
 }
@@ -152,7 +151,7 @@ def _substring(text: str, start: float, length: float = math.inf) -> str:
 
 def _substr(text: str, start: float, end: float = math.inf) -> str:
     """ODK's substr: counts from 0, the end is not included."""
-    if math.isnan(start) or math.isnan(end):
+    if math.isnan(start) or math.isnan(end) or math.isinf(start):
         return ""
     return text[int(start) : None if math.isinf(end) else int(end)]
 
@@ -216,7 +215,11 @@ def _format_date(value: Value, pattern: str) -> str:
 
 
 def _before(text: str, mark: str) -> str:
-    return text.partition(mark)[0] if mark in text else ""
+    return text[: text.index(mark)] if mark in text else ""
+
+
+def _after(text: str, mark: str) -> str:
+    return text[text.index(mark) + len(mark) :] if mark in text else ""
 
 
 def _translate(text: str, old: str, new: str) -> str:
@@ -244,7 +247,7 @@ SIMPLE: dict[str, tuple[Kind, str, Callable[..., Value]]] = {
     "substring": ("text", "tn?n", _substring),
     "substr": ("text", "tn?n", _substr),
     "substring-before": ("text", "tt", _before),
-    "substring-after": ("text", "tt", lambda text, mark: text.partition(mark)[2]),
+    "substring-after": ("text", "tt", _after),
     "translate": ("text", "ttt", _translate),
     "upper-case": ("text", "t", str.upper),
     "lower-case": ("text", "t", str.lower),
@@ -283,9 +286,8 @@ def _numbers(values: list[Value]) -> list[float]:
 
 
 OVER_NODES: dict[str, tuple[Kind, Callable[[list[Value]], Value]]] = {
-    "count": ("number", len),
     "count-non-empty": ("number", lambda values: sum(value != "" for value in values)),
-    "sum": ("number", lambda values: math.fsum(_numbers(values))),
+    "sum": ("number", lambda values: sum(_numbers(values), 0.0)),
     "min": ("number", lambda values: min(_numbers(values), default=NAN)),
     "max": ("number", lambda values: max(_numbers(values), default=NAN)),
     "concat": ("text", lambda values: "".join(map(to_text, values))),

@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.instruments.compiled import Field, Form
 from server.instruments.expressions import (
@@ -15,6 +17,7 @@ from server.instruments.expressions import (
     compile_expression,
 )
 from server.instruments.xpath import MAX_LENGTH, ExpressionError
+from server.instruments.xpath_functions import ARITY
 
 FORM = Form(
     form_id="t",
@@ -116,6 +119,7 @@ def in_lesson(text: str, index: int, context: str = "/lessons/score") -> Any:
         ("substring('hello', 2, 3)", "ell"),
         ("substring-before('a-b-c', '-')", "a"),
         ("substring-after('a-b-c', '-')", "b-c"),
+        ("substring-after('a', '')", "a"),
         ("translate('bar', 'abc', 'AB')", "BAr"),
         ("normalize-space('  a   b ')", "a b"),
         ("concat('a', 1, /data/kitchen/ok)", "a1no"),
@@ -205,6 +209,7 @@ def test_inside_a_repeat_paths_mean_the_current_instance(
         ("../../../age", "unknown_field"),
         ("/other/age", "unknown_field"),
         ("(" * 3000 + "1" + ")" * 3000, "syntax"),
+        ("(" * 100 + "1" + ")" * 100 + " = " + "-" * 100 + "1", "syntax"),
         ("1" + " + 1" * MAX_LENGTH, "syntax"),
     ],
 )
@@ -237,7 +242,41 @@ def test_what_only_a_phone_knows_is_not_evaluated(text: str) -> None:
         compile_expression(text, places=PLACES, context="/age")
 
 
+def test_a_long_sum_is_not_a_deep_one() -> None:
+    assert value("1" + " + 1" * 1500) == 1501
+    assert value("true()" + " and true()" * 600) is True
+    assert value("false()" + " or . = 42" * 600) is True
+
+
 def test_an_expression_names_the_fields_that_it_reads() -> None:
     text = "/data/kitchen/ok = 'no' and sum(/data/lessons/score) > ."
     expression = compile_expression(text, places=PLACES, context="/age")
     assert expression.reads == {"/kitchen/ok", "/lessons/score", "/age"}
+
+
+PIECES = (
+    *("1", "0", "-", "'a'", "''", "'2026-01-02'", "'0001-01-01T00:00:00+14:00'", ".", "..", "/"),
+    *(
+        "/data/lessons/score",
+        "/data/lessons",
+        "/data/blank",
+        "/data/many",
+        "../name",
+        "(",
+        ")",
+        ",",
+    ),
+    *("+", "*", "div", "mod", "=", "!=", "<", ">=", "and", "or", "|", "[", "]", "@", "today()"),
+    *(f"{name}(" for name in ARITY),
+)
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=15).map(" ".join) | st.text(max_size=30))
+def test_no_text_breaks_the_compiler_or_its_rules(text: str) -> None:
+    try:
+        expression = compile_expression(text, places=PLACES, context="/age")
+    except (ExpressionError, NotEvaluable):
+        return
+    assert isinstance(expression.value((NOW, ANSWERS)), str | float | int)
+    assert isinstance(expression.truth((NOW, ANSWERS)), bool)
