@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from PIL import Image, ImageCms
@@ -45,6 +46,22 @@ def test_one_pass_makes_both_sizes_with_the_proportions_kept() -> None:
     assert (small["small"].width, small["small"].height) == (320, 240)
     for each in small.values():
         assert near(corners(opened(each)), [RED, GREEN, BLUE, WHITE])
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 3000), (3000, 4000)])
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(
+    monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> None:
+    decoded: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def spy(image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
+        decoded.append(image.size)
+        return resize(image, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", spy)
+    made(pictures.jpeg(width, height))
+    assert decoded[0] == (width // 2, height // 2)
 
 
 def test_a_small_picture_is_not_enlarged() -> None:
