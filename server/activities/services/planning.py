@@ -17,6 +17,7 @@ from server.activities.queries import activities_managed_by, target_schools
 from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import Invalid, NotAllowed, NotFound, Problem, Text, WrongState
+from server.core.ids import new_id
 from server.grid.models import Appointment, Area, Membership, School, User, in_term
 from server.grid.queries import (
     areas_visible_to,
@@ -68,6 +69,7 @@ def create_activity(
     schools: Sequence[UUID] = (),
     areas: Sequence[UUID] = (),
     announced: bool = True,
+    activity_id: UUID | None = None,
 ) -> Activity:
     """A draft, owned by the person's office. `instruments` are form ids, `starts`..`ends` inclusive.
 
@@ -76,22 +78,11 @@ def create_activity(
     office = roles_of(by).filter(role__in=_PLANNERS).order_by("area__path").first()
     if office is None or office.area is None:
         raise NotAllowed(_("只有教育督导办和镇街督导组可以安排督导活动。"))
-    if ends < starts:
-        raise _invalid("/ends", "before_start", _("结束日期不能早于开始日期。"))
-    tools = _all_of(
-        Instrument.objects.filter(
-            form_id__in=instruments, pk__in=instruments_visible_to(by), current__isnull=False
-        ),
-        instruments,
-        "form_id",
-        "/instruments",
+    targets = _targets(
+        by, office.area, starts, ends, instruments=instruments, schools=schools, areas=areas
     )
-    targets = _all_of(schools_in_office_of(by).filter(pk__in=schools), schools, "pk", "/schools")
-    whole = _all_of(areas_visible_to(by).filter(pk__in=areas), areas, "pk", "/areas")
-    _check_reach(whole, office.area)
-    if not targets and not whole:
-        raise _invalid("/schools", "required", _("请选择学校或行政区。"))
     activity = Activity.objects.create(
+        id=activity_id or new_id(),
         kind=kind,
         title=title,
         area=office.area,
@@ -100,9 +91,35 @@ def create_activity(
         announced=announced,
         created_by=by,
     )
-    activity.instruments.set(tools)
-    activity.schools.set(targets)
-    activity.areas.set(whole)
+    targets.give_to(activity)
+    return activity
+
+
+@transaction.atomic
+def change_draft(
+    *,
+    activity_id: UUID,
+    by: User,
+    kind: str,
+    title: str,
+    starts: date,
+    ends: date,
+    instruments: Sequence[str],
+    schools: Sequence[UUID] = (),
+    areas: Sequence[UUID] = (),
+    announced: bool = True,
+) -> Activity:
+    """Plan a draft anew. Raises as `create_activity` does, NotFound; WrongState once published."""
+    activity = _managed(activity_id, by)
+    if activity.state != Activity.State.DRAFT:
+        raise WrongState(_("活动已发布，不能再修改。"))
+    targets = _targets(
+        by, activity.area, starts, ends, instruments=instruments, schools=schools, areas=areas
+    )
+    activity.kind, activity.title, activity.announced = kind, title, announced
+    activity.starts, activity.ends = starts, ends
+    activity.save()
+    targets.give_to(activity)
     return activity
 
 
@@ -180,6 +197,49 @@ def close_activity(*, activity_id: UUID, by: User) -> Activity:
         for visit in activity.visits.select_related("school__area"):
             record_visit_change(visit, activity)
     return activity
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What an activity uses and reaches, as rows that the planner may use."""
+
+    instruments: Sequence[Instrument]
+    schools: Sequence[School]
+    areas: Sequence[Area]
+
+    def give_to(self, activity: Activity) -> None:
+        activity.instruments.set(self.instruments)
+        activity.schools.set(self.schools)
+        activity.areas.set(self.areas)
+
+
+def _targets(
+    by: User,
+    office: Area,
+    starts: date,
+    ends: date,
+    *,
+    instruments: Sequence[str],
+    schools: Sequence[UUID],
+    areas: Sequence[UUID],
+) -> _Targets:
+    """Raises Invalid with the field for what is out of order or out of the planner's reach."""
+    if ends < starts:
+        raise _invalid("/ends", "before_start", _("结束日期不能早于开始日期。"))
+    tools = _all_of(
+        Instrument.objects.filter(
+            form_id__in=instruments, pk__in=instruments_visible_to(by), current__isnull=False
+        ),
+        instruments,
+        "form_id",
+        "/instruments",
+    )
+    targets = _all_of(schools_in_office_of(by).filter(pk__in=schools), schools, "pk", "/schools")
+    whole = _all_of(areas_visible_to(by).filter(pk__in=areas), areas, "pk", "/areas")
+    _check_reach(whole, office)
+    if not targets and not whole:
+        raise _invalid("/schools", "required", _("请选择学校或行政区。"))
+    return _Targets(tools, targets, whole)
 
 
 _PLANNERS = (Membership.Role.OFFICE, Membership.Role.TOWN_GROUP)
