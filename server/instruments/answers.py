@@ -99,14 +99,14 @@ def _section(fields: tuple[Field, ...]) -> _Section:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One expression of one field. `guards`: fields around it whose relevance decides over it."""
+    """One expression of one field. `guards`: itself and sections around it that have a relevance."""
 
     kind: str
     field: Field
     place: Place
     expression: Expression
     sections: tuple[str, ...]
-    guards: tuple[tuple[str, int], ...] = ()
+    guards: tuple[str, ...] = ()
 
     def container(self, scope: Scope) -> Answers:
         inside: Answers = scope[-1]
@@ -167,16 +167,11 @@ class Checker:
         depth = len(self.places[place.repeats[-1]].names) if place.repeats else 0
         return _Rule(name, each, place, expression, place.names[depth:-1], self._guards(place))
 
-    def _guards(self, place: Place) -> tuple[tuple[str, int], ...]:
-        """The field and the sections around it that have a relevance, with their repeat depth."""
-        return tuple(
-            (path, len(self.places[path].repeats))
-            for path in _with_ancestors(place.path)
-            if self._fields[path].relevance
-        )
+    def _guards(self, place: Place) -> tuple[str, ...]:
+        return tuple(path for path in _with_ancestors(place.path) if self._fields[path].relevance)
 
     def _is_unsure(self, rule: _Rule) -> bool:
-        return any(path in self._unsure for path, _depth in rule.guards)
+        return any(path in self._unsure for path in rule.guards)
 
     def _in_order(self, rules: list[_Rule]) -> list[_Rule]:
         """Each rule after those of the fields that it reads and of the sections around it."""
@@ -422,10 +417,9 @@ def _message(texts: Texts) -> str:
 
 
 def _is_irrelevant(rule: _Rule, scope: Scope, run: _Run) -> bool:
-    if not run.irrelevant:
-        return False
+    """A guard outside the scope's repeats needs no look: dropping it left no instance to come to."""
     indexes = scope[0].indexes
-    return any((path, indexes[:depth]) in run.irrelevant for path, depth in rule.guards)
+    return bool(run.irrelevant) and any((path, indexes) in run.irrelevant for path in rule.guards)
 
 
 def _has_answers(value: Any) -> bool:

@@ -161,6 +161,12 @@ def test_what_is_required_must_be_answered() -> None:
     assert kept(form, {"g": {"a": "x"}}) == {"g": {"a": "x"}}
 
 
+def test_a_required_answer_of_a_wrong_type_is_one_problem() -> None:
+    assert refused(form_of(q("integer", "a", required="yes")), {"a": "4"}) == [
+        ("/answers/a", "wrong_type")
+    ]
+
+
 def test_something_may_be_required_only_sometimes() -> None:
     form = form_of(q("select_one yn", "ok"), q("text", "why", required="${ok} = 'no'"))
     assert refused(form, {"ok": "no"}) == [("/answers/why", "required")]
