@@ -23,7 +23,6 @@ for _name in _CHOSEN_BY_TESTS:
 _folder = tempfile.mkdtemp(prefix="duxue-tests-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ["VAR_DIR"] = _folder
-(Path(_folder) / "static").mkdir()  # WhiteNoise warns without it, and warnings are errors
 
 from server.config.settings import *  # noqa: E402, F403 - the environment comes first
 from server.config.settings import DATABASES, STATIC_ROOT  # noqa: E402

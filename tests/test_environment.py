@@ -91,6 +91,10 @@ def test_the_network_beyond_this_machine_is_closed():
         outside.connect(("192.0.2.1", 80))
 
 
+def test_every_worker_has_the_settings_of_tests(settings):
+    assert settings.PASSWORD_HASHERS == ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 def test_the_tests_keep_out_of_the_products_folder(settings, media_folder):
     assert settings.VAR_DIR != settings.BASE_DIR / "var"
     assert settings.MEDIA_STORE_URL.endswith(str(media_folder))
