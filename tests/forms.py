@@ -35,7 +35,7 @@ KITCHEN_SURVEY: Rows = [
     },
     {
         "type": "text",
-        "name": "licence_remark",
+        "name": "licence_note",
         "label": "说明",
         "relevant": "${licence} = 'no'",
         "required": "yes",

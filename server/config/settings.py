@@ -10,6 +10,7 @@ from typing import Any
 import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 env = environ.Env()
@@ -35,8 +36,8 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 INSTALLED_APPS = [
-    "unfold",  # before the admin, whose templates and default site it replaces
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces
+    "server.console.apps.ConsoleAdminConfig",  # django.contrib.admin with the console's own site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -121,7 +122,9 @@ CHANNEL_URL = env.str("CHANNEL_URL", default="memory://")
 PUSH_URL = env.str("PUSH_URL", default="log://")
 
 if CHANNEL_URL.startswith("memory:"):
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+        "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    }
 else:
     CHANNEL_LAYERS = {
         "default": {
@@ -209,15 +212,78 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+
+def _nav(title: Promise, icon: str, view: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+
+
 UNFOLD = {
     "SITE_TITLE": _("督学"),
     "SITE_HEADER": _("督学 Duxue"),
     "SITE_SUBHEADER": _("县域教育督导"),
     "SITE_SYMBOL": "fact_check",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("console/favicon.svg"),
+        }
+    ],
+    "THEME": "light",
     "SHOW_LANGUAGES": True,
-    "SHOW_HISTORY": True,
+    "SHOW_HISTORY": False,
     "STYLES": [lambda request: static("console/console.css")],
-    "SITE_URL": reverse_lazy("admin:index"),
+    "COLORS": {
+        "primary": {
+            "50": "#eff6ff",
+            "100": "#dbeafe",
+            "200": "#bfdbfe",
+            "300": "#93c5fd",
+            "400": "#60a5fa",
+            "500": "#2f6fde",
+            "600": "#1d5bc4",
+            "700": "#174a9f",
+            "800": "#163d80",
+            "900": "#163467",
+            "950": "#0f2141",
+        }
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {"items": [_nav(_("概览"), "space_dashboard", "index")]},
+            {
+                "title": _("督导工作"),
+                "items": [
+                    _nav(_("督导活动"), "event_note", "activities_activity_changelist"),
+                    _nav(_("入校任务"), "assignment_turned_in", "activities_visit_changelist"),
+                    _nav(_("问题与整改"), "report", "findings_finding_changelist"),
+                    _nav(_("填报"), "description", "activities_submission_changelist"),
+                    _nav(_("填报冲突"), "difference", "activities_submissionconflict_changelist"),
+                    _nav(_("督导工具"), "checklist", "instruments_instrument_changelist"),
+                    _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
+                ],
+            },
+            {
+                "title": _("通知"),
+                "items": [
+                    _nav(_("通知"), "campaign", "messaging_notice_changelist"),
+                    _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
+                    _nav(_("设备"), "smartphone", "messaging_device_changelist"),
+                ],
+            },
+            {
+                "title": _("学校与人员"),
+                "items": [
+                    _nav(_("学校"), "school", "grid_school_changelist"),
+                    _nav(_("人员"), "group", "grid_user_changelist"),
+                    _nav(_("任职"), "badge", "grid_membership_changelist"),
+                    _nav(_("聘任"), "handshake", "grid_appointment_changelist"),
+                    _nav(_("行政区"), "map", "grid_area_changelist"),
+                ],
+            },
+        ]
+    },
 }
 
 LOGGING = {

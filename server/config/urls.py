@@ -6,5 +6,11 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("mobile_api.urls")),
     path("", include("media_storage.urls")),
+    path("", include("server.console.urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "server.console.pages.bad_request"
+handler403 = "server.console.pages.forbidden"
+handler404 = "server.console.pages.not_found"
+handler500 = "server.console.pages.server_error"

@@ -9,6 +9,12 @@ class ConsoleConfig(AppConfig):
     label = "console"
     default = True
 
+    def ready(self) -> None:
+        from server.console.demo import load_work
+        from server.grid.demo import add_content
+
+        add_content(load_work)
+
 
 class ConsoleAdminConfig(admin.AdminConfig):
     default = False

@@ -8,6 +8,7 @@ answer is now in order is withdrawn. What a school has answered stays with the p
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -49,12 +50,21 @@ def _raise(submission: Submission, school: School, key: str, item: FoundFinding)
         submission=submission,
         item=item.path,
         title=text_in(item.title, "zh")[:300],
-        detail=item.value_label,
+        detail=remark_on(submission.answers, item.key) or item.value_label,
         severity=item.severity,
         due_on=clock.today() + timedelta(days=item.days),
         raised_by_id=submission.sender_id,
     )
     announce_finding(finding)
+
+
+def remark_on(answers: dict[str, Any], key: str) -> str:
+    """The text beside the answer, by the convention of our forms: `licence` and `licence_note`."""
+    *above, name = key.strip("/").split("/")
+    section: Any = answers
+    for step in above:
+        section = section[int(step)] if isinstance(section, list) else section[step]
+    return str(section.get(f"{name}_note") or "")
 
 
 def _of_chain(submission: Submission) -> QuerySet[Finding]:

@@ -59,7 +59,8 @@ class Finding(models.Model):
         related_name="findings",
         verbose_name=_("填报"),
     )
-    source_key = models.CharField(max_length=300, null=True, editable=False, unique=True)
+    # Null, not "": what was entered by hand has no key, and the others are unique.
+    source_key = models.CharField(max_length=300, null=True, editable=False, unique=True)  # noqa: DJ001
     item = models.CharField(_("检查项"), max_length=200, blank=True, editable=False)
     title = models.CharField(_("问题"), max_length=300)
     detail = models.TextField(_("说明"), blank=True)

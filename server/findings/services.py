@@ -116,7 +116,7 @@ def act_on_finding(
         return finding
     to_state = FINDING.step(finding.state, step.action, parts_of(by, finding))
     _check_step(step)
-    _record(finding, action_id, by, step, to_state, at)
+    _record(finding, step, to_state, action_id=action_id, by=by, at=at)
     _apply(finding, step, to_state)
     _tell(finding, step)
     return finding
@@ -185,7 +185,7 @@ def _check_step(step: Step) -> None:
 
 
 def _record(
-    finding: Finding, action_id: UUID, by: User, step: Step, to_state: str, at: datetime | None
+    finding: Finding, step: Step, to_state: str, *, action_id: UUID, by: User, at: datetime | None
 ) -> None:
     action = FindingAction.objects.create(
         id=action_id,
@@ -252,7 +252,7 @@ def _notify(finding: Finding, event: str, recipients: QuerySet[User], **words: s
         subject=("finding", finding.pk),
         school=finding.school,
         finding=finding.title,
-        **words,
+        **words,  # type: ignore[arg-type]  # all of them texts of the event
     )
 
 

@@ -50,7 +50,7 @@ def document_from_xml(raw: bytes) -> Document:
         sha256=hashlib.sha256(raw).hexdigest(),
         answers=answers,
         files=frozenset(attachments_named(form.form, answers) | ({header.audit} - {""})),
-        visit_id=_visit_in(answers),
+        visit_id=_visit_in(form, answers),
         replaces_id=instance_uuid(header.deprecated_id) if header.deprecated_id else None,
         started_at=_moment(answers.get("start")),
         ended_at=_moment(answers.get("end")),
@@ -85,7 +85,7 @@ def document_from_json(
         sha256=hashlib.sha256(canonical).hexdigest(),
         answers=checked.answers,
         files=frozenset(attachments_named(form.form, checked.answers)),
-        visit_id=visit_id or _visit_in(checked.answers),
+        visit_id=visit_id or _visit_in(form, checked.answers),
         started_at=started_at,
         ended_at=ended_at,
         device_time=device_time,
@@ -100,10 +100,11 @@ def instance_uuid(instance_id: str) -> UUID:
         return uuid5(NAMESPACE_URL, instance_id)
 
 
-def _visit_in(answers: dict[str, Any]) -> UUID | None:
+def _visit_in(form: PublishedForm, answers: dict[str, Any]) -> UUID | None:
+    named = answers.get(VISIT_FIELD) or form.checker.answer_named(answers, VISIT_FIELD)
     try:
-        return UUID(str(answers[VISIT_FIELD]))
-    except (KeyError, ValueError):
+        return UUID(str(named))
+    except ValueError:
         return None
 
 

@@ -279,7 +279,7 @@ def test_an_edit_is_a_row_of_its_own_in_the_chain(cast: Cast, kitchen, visit: Vi
         ({"storage": {"fridge": 30}}, "/answers/storage/fridge", "constraint"),
         ({"storage": {"age": "old"}}, "/answers/storage/age", "wrong_type"),
         ({"unheard": 1}, "/answers/unheard", "unknown_field"),
-        ({"licence": "no"}, "/answers/licence_remark", "required"),
+        ({"licence": "no"}, "/answers/licence_note", "required"),
     ],
 )
 def test_answers_that_break_the_forms_rules_are_refused_with_the_field(

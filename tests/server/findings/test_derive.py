@@ -29,7 +29,7 @@ def send(cast: Cast, version: str, **answers: str) -> str:
 
 
 def test_an_answer_that_is_a_finding_becomes_one_at_the_school(cast: Cast, kitchen, visit: Visit):
-    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    send(cast, kitchen.version, licence="no", licence_note="未见")
     assert work.drain(PUMP) == 1
     finding = Finding.objects.get()
     assert (finding.school, finding.visit, finding.raised_by) == (cast.school, visit, cast.ada)
@@ -39,7 +39,7 @@ def test_an_answer_that_is_a_finding_becomes_one_at_the_school(cast: Cast, kitch
 
 
 def test_deriving_again_adds_nothing(cast: Cast, kitchen, visit: Visit):
-    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    send(cast, kitchen.version, licence="no", licence_note="未见")
     submission = Submission.objects.get()
     for _ in range(3):
         derive(submission)
@@ -54,7 +54,7 @@ def test_an_answer_in_order_is_no_finding(cast: Cast, kitchen, visit: Visit):
 
 
 def test_an_edit_withdraws_the_open_finding_that_it_mends(cast: Cast, kitchen, visit: Visit):
-    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    first = send(cast, kitchen.version, licence="no", licence_note="未见")
     work.drain(PUMP)
     send(cast, kitchen.version, old=first)
     work.drain(PUMP)
@@ -62,9 +62,9 @@ def test_an_edit_withdraws_the_open_finding_that_it_mends(cast: Cast, kitchen, v
 
 
 def test_an_edit_that_keeps_the_answer_keeps_the_one_finding(cast: Cast, kitchen, visit: Visit):
-    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    first = send(cast, kitchen.version, licence="no", licence_note="未见")
     work.drain(PUMP)
-    send(cast, kitchen.version, old=first, licence="no", licence_remark="仍未见")
+    send(cast, kitchen.version, old=first, licence="no", licence_note="仍未见")
     work.drain(PUMP)
     assert Finding.objects.get().state == Finding.State.OPEN
 
@@ -72,7 +72,7 @@ def test_an_edit_that_keeps_the_answer_keeps_the_one_finding(cast: Cast, kitchen
 def test_an_edit_derived_before_its_original_leaves_no_stale_finding(
     cast: Cast, kitchen, visit: Visit
 ):
-    first = send(cast, kitchen.version, licence="no", licence_remark="未见")
+    first = send(cast, kitchen.version, licence="no", licence_note="未见")
     second = send(cast, kitchen.version, old=first)
     derive(Submission.objects.get(pk=second))
     derive(Submission.objects.get(pk=first))
@@ -80,6 +80,6 @@ def test_an_edit_derived_before_its_original_leaves_no_stale_finding(
 
 
 def test_a_submission_without_a_visit_makes_no_finding(cast: Cast, kitchen):
-    send(cast, kitchen.version, licence="no", licence_remark="未见")
+    send(cast, kitchen.version, licence="no", licence_note="未见")
     work.drain(PUMP)
     assert not Finding.objects.exists()

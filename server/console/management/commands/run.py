@@ -47,6 +47,7 @@ class Command(BaseCommand):
             log_config=None,
             log_level="warning",
             timeout_graceful_shutdown=5,
+            ws="websockets-sansio",
             ws_max_size=64 * 1024,
         )
 
