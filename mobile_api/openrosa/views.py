@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -121,7 +122,7 @@ def unknown(*_caller: Caller, **_parts: str) -> HttpResponse:
     raise NotFound(_("没有这个地址，请检查服务器设置。"))
 
 
-def _listed_form(caller: Caller, row: dict[str, Any]) -> ListedForm:
+def _listed_form(caller: Caller, row: Mapping[str, Any]) -> ListedForm:
     form_id, version = row["form_id"], row["current__version"]
     title = row["current__form__title"] or {}
     lists = LISTS.keys() & (row["current__form__external_files"] or ())
