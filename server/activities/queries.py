@@ -32,6 +32,15 @@ def activities_visible_to(user: User) -> QuerySet[Activity]:
     )
 
 
+def activities_listed_for(user: User) -> QuerySet[Activity]:
+    """Visible activities with all that a list shows, in a number of queries that does not grow."""
+    return (
+        activities_visible_to(user)
+        .select_related("area")
+        .prefetch_related(Prefetch("instruments", with_current()))
+    )
+
+
 def activities_managed_by(user: User) -> QuerySet[Activity]:
     """Activities that the person's offices plan, publish and close."""
     if user.is_superuser:

@@ -123,7 +123,9 @@ def _visit_to_make(
 
 
 def _open_visit(changes: list[Json]) -> Json | None:
-    latest = {change["id"]: change.get("data") for change in changes if change["type"] == "visit"}
+    latest: dict[str, Json | None] = {
+        change["id"]: change.get("data") for change in changes if change["type"] == "visit"
+    }
     for visit in latest.values():
         if visit and visit["state"] == "assigned" and FORM in visit["instruments"]:
             return visit

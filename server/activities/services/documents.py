@@ -74,7 +74,7 @@ def document_from_json(
     Raises UnknownForm, Invalid with pointers into the request.
     """
     form = published_form(form_id, version)
-    checked = form.checker.check(answers)
+    checked = form.checker.check(answers, at=ended_at or device_time)
     content = [form_id, version, visit_id, checked.answers, started_at, ended_at]
     canonical = msgspec.json.encode(content, order="sorted")
     return Document(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
@@ -16,7 +16,15 @@ from server.activities.models import Activity, Visit
 from server.activities.queries import activities_managed_by, target_schools
 from server.core import clock
 from server.core.changes import record_change
-from server.core.errors import Invalid, NotAllowed, NotFound, Problem, Text, WrongState
+from server.core.errors import (
+    ContentConflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Problem,
+    Text,
+    WrongState,
+)
 from server.core.ids import new_id
 from server.grid.models import Appointment, Area, Membership, School, User, in_term
 from server.grid.queries import (
@@ -264,6 +272,23 @@ def _tell(visit: Visit, event: str, recipients: Iterable[User]) -> None:
         starts=activity.starts.isoformat(),
         ends=activity.ends.isoformat(),
     )
+
+
+def _check_same(
+    activity: Activity,
+    values: Mapping[str, object],
+    tools: Sequence[Instrument],
+    targets: Sequence[School],
+    whole: Sequence[Area],
+) -> None:
+    same = (
+        all(getattr(activity, name) == value for name, value in values.items())
+        and set(activity.instruments.all()) == set(tools)
+        and set(activity.schools.all()) == set(targets)
+        and set(activity.areas.all()) == set(whole)
+    )
+    if not same:
+        raise ContentConflict(_("此编号已用于另一个活动，请使用新的编号。"))
 
 
 def _team_warnings(activity: Activity, team: Sequence[User]) -> list[Text]:
