@@ -34,6 +34,13 @@ class TransactionId(Func):
         return "(pg_current_xact_id()::text::bigint)", []
 
 
+class OldestRunning(Func):
+    """Transactions below this id have all ended. PostgreSQL only."""
+
+    template = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint)"
+    output_field = models.BigIntegerField()
+
+
 class Change(models.Model):
     """Something of `type` with `object_id` changed, and readers of `school_id` or `user_id` may care."""
 
@@ -87,19 +94,9 @@ def record_change(
     Change.objects.bulk_create(rows)
 
 
-def horizon() -> int | None:
-    """Transactions below this id have all ended; None where order of commit is order of sequence."""
-    if connection.vendor != "postgresql":
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        return int(cursor.fetchone()[0])
-
-
 def latest_cursor() -> Cursor:
     """The cursor after everything that is settled now: where a fresh, complete copy starts."""
-    rows = _settled(Change.objects.all(), horizon())
-    last = rows.order_by("-txid", "-id").values_list("txid", "id").first()
+    last = _settled(Change.objects.all()).order_by("-txid", "-id").values_list("txid", "id").first()
     return last or START
 
 
@@ -112,11 +109,12 @@ def changes_after(
     rows = rows.filter(
         Q(school_id__in=schools) | Q(user_id=user_id) | Q(school_id=None, user_id=None)
     )
-    return list(_settled(rows, horizon()).order_by("txid", "id")[:limit])
+    return list(_settled(rows).order_by("txid", "id")[:limit])
 
 
-def _settled(rows: QuerySet[Change], below: int | None) -> QuerySet[Change]:
-    return rows if below is None else rows.filter(txid__lt=below)
+def _settled(rows: QuerySet[Change]) -> QuerySet[Change]:
+    """Rows of transactions older than every one still running in this statement's own snapshot."""
+    return rows.filter(txid__lt=OldestRunning()) if connection.vendor == "postgresql" else rows
 
 
 def format_cursor(cursor: Cursor) -> str:
