@@ -10,8 +10,10 @@ class FindingsConfig(AppConfig):
     def ready(self) -> None:
         from server.activities.services.deriving import register_deriver
         from server.core.schedule import every
+        from server.findings import evidence
         from server.findings.derive import derive_findings
         from server.findings.services import tell_overdue
 
+        evidence.start()
         register_deriver(derive_findings)
         every("findings.overdue", timedelta(minutes=10), tell_overdue)

@@ -81,7 +81,8 @@ def create_activity(
 ) -> Activity:
     """A draft, owned by the person's office. `instruments` are form ids, `starts`..`ends` inclusive.
 
-    Raises NotAllowed for who is no office; Invalid with the field for what the office may not target.
+    The same `activity_id` with the same content is the same activity. Raises NotAllowed for who is
+    no office; Invalid with the field for what the office may not target; ContentConflict.
     """
     office = roles_of(by).filter(role__in=_PLANNERS).order_by("area__path").first()
     if office is None or office.area is None:
@@ -89,16 +90,19 @@ def create_activity(
     targets = _targets(
         by, office.area, starts, ends, instruments=instruments, schools=schools, areas=areas
     )
-    activity = Activity.objects.create(
-        id=activity_id or new_id(),
-        kind=kind,
-        title=title,
-        area=office.area,
-        starts=starts,
-        ends=ends,
-        announced=announced,
-        created_by=by,
-    )
+    values = {
+        "kind": kind,
+        "title": title,
+        "area": office.area,
+        "starts": starts,
+        "ends": ends,
+        "announced": announced,
+        "created_by": by,
+    }
+    activity, created = Activity.objects.get_or_create(id=activity_id or new_id(), defaults=values)
+    if not created:
+        _check_same(activity, values, targets)
+        return activity
     targets.give_to(activity)
     return activity
 
@@ -220,6 +224,13 @@ class _Targets:
         activity.schools.set(self.schools)
         activity.areas.set(self.areas)
 
+    def are_those_of(self, activity: Activity) -> bool:
+        return (
+            set(activity.instruments.all()) == set(self.instruments)
+            and set(activity.schools.all()) == set(self.schools)
+            and set(activity.areas.all()) == set(self.areas)
+        )
+
 
 def _targets(
     by: User,
@@ -274,20 +285,11 @@ def _tell(visit: Visit, event: str, recipients: Iterable[User]) -> None:
     )
 
 
-def _check_same(
-    activity: Activity,
-    values: Mapping[str, object],
-    tools: Sequence[Instrument],
-    targets: Sequence[School],
-    whole: Sequence[Area],
-) -> None:
-    same = (
+def _check_same(activity: Activity, values: Mapping[str, object], targets: _Targets) -> None:
+    if not (
         all(getattr(activity, name) == value for name, value in values.items())
-        and set(activity.instruments.all()) == set(tools)
-        and set(activity.schools.all()) == set(targets)
-        and set(activity.areas.all()) == set(whole)
-    )
-    if not same:
+        and targets.are_those_of(activity)
+    ):
         raise ContentConflict(_("此编号已用于另一个活动，请使用新的编号。"))
 
 
