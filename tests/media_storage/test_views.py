@@ -121,6 +121,7 @@ def test_an_address_is_for_one_method_only(client: Client) -> None:
     assert client.post(get_url("a/b")).status_code == 405
 
 
+@pytest.mark.django_db  # closing a streamed answer looks after the connection
 def test_an_expired_address_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     get_store().write("a/b", [CONTENT])
     url = get_url("a/b")
@@ -139,6 +140,7 @@ def test_a_made_up_address_is_refused(client: Client, token: str) -> None:
     assert client.get(f"/store/{token}").status_code == 403
 
 
+@pytest.mark.django_db  # closing a streamed answer looks after the connection
 def test_a_download_cannot_run_as_a_page_of_ours(client: Client) -> None:
     get_store().write("a/b", [b"<script>"])
     answer = client.get(get_url("a/b", "text/csv"))
