@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -91,33 +92,46 @@ class Phone:
         return answer.json() if answer.content else {}
 
 
-def play_a_day(url: str, password: str, say: Callable[[str], object]) -> None:
-    """Play the story and say each step. Raises Refused, httpx.HTTPError."""
+Say = Callable[[str], object]
+Pause = Callable[[], object]
 
-    def phone(username: str) -> Phone:
-        return Phone(httpx.Client(base_url=url, timeout=30), username, password)
 
+def play_a_day(
+    url: str, password: str, say: Say, *, pause: Pause = lambda: time.sleep(0.3)
+) -> None:
+    """Play the story and say each step; `pause` between two looks at what a worker derives.
+
+    Raises Refused, httpx.HTTPError.
+    """
+    with ExitStack() as phones:
+
+        def phone(username: str) -> Phone:
+            http = phones.enter_context(httpx.Client(base_url=url, timeout=30))
+            return Phone(http, username, password)
+
+        _play(phone, say, pause)
+
+
+def _play(phone: Callable[[str], Phone], say: Say, pause: Pause) -> None:
     inspector = phone("inspector1")
     say(f"登录 logged in: {inspector.name} (inspector1)")
-    visit = _visit_to_make(inspector, phone, say)
+    visit = _visit_to_make(inspector, phone, say, pause)
     _make_visit(inspector, visit, say)
-    finding = _wait_for("finding", lambda: _first_finding(inspector, visit))
+    finding = _wait_for("finding", lambda: _first_finding(inspector, visit), pause)
     _rectify(phone("school1"), inspector, finding, say)
     office = phone("office")
     totals = office.get("findings/matrix", activity=visit["activity"]["id"])["totals"]
     say(f"督导办看到 the office sees: {_compact(totals)}")
 
 
-def _visit_to_make(
-    inspector: Phone, phone: Callable[[str], Phone], say: Callable[[str], object]
-) -> Json:
+def _visit_to_make(inspector: Phone, phone: Callable[[str], Phone], say: Say, pause: Pause) -> Json:
     changes = inspector.sync()
     say(f"同步 synced: {_counts(changes)}")
     visit = _open_visit(changes)
     if visit is None:
         say("没有待办任务，督导办新安排一次 no open visit left: the office plans another")
         _plan_another(phone("office"), inspector)
-        visit = _wait_for("visit", lambda: _open_visit(inspector.sync()))
+        visit = _wait_for("visit", lambda: _open_visit(inspector.sync()), pause)
     say(f"任务 visit: {visit['school']['name']} · {visit['activity']['title']}")
     return visit
 
@@ -156,7 +170,7 @@ def _school_of_school1(inspector: Phone) -> Json:
     return min(schools, key=lambda school: school["code"])
 
 
-def _make_visit(inspector: Phone, visit: Json, say: Callable[[str], object]) -> None:
+def _make_visit(inspector: Phone, visit: Json, say: Say) -> None:
     school = inspector.get(f"schools/{visit['school']['id']}")
     place = {"lat": school["latitude"], "lon": school["longitude"], "accuracy_m": 12.0}
     inspector.post(
@@ -210,7 +224,7 @@ def _first_finding(inspector: Phone, visit: Json) -> Json | None:
     return found[0] if found else None
 
 
-def _rectify(school: Phone, inspector: Phone, finding: Json, say: Callable[[str], object]) -> None:
+def _rectify(school: Phone, inspector: Phone, finding: Json, say: Say) -> None:
     say(f"发现问题 finding at the school: {finding['title']} (期限 due {finding['due']})")
     notice = school.get("notices", unread="true")["results"][0]
     say(f"学校收到通知 the school reads: {notice['title']}")
@@ -228,13 +242,13 @@ def _act(phone: Phone, finding: Json, action: str, **step: Any) -> Json:
     return phone.post(f"findings/{finding['id']}/actions", body)
 
 
-def _wait_for(what: str, look: Callable[[], Json | None]) -> Json:
+def _wait_for(what: str, look: Callable[[], Json | None], pause: Pause) -> Json:
     """Derived work follows within a second or two."""
     stop = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < stop:
         if (found := look()) is not None:
             return found
-        time.sleep(0.3)
+        pause()
     raise Refused(f"no {what} after {WAIT_SECONDS} s: is the worker running?")
 
 
