@@ -160,4 +160,6 @@ def _with_headers(response: HttpResponse) -> HttpResponse:
     response["X-OpenRosa-Accept-Content-Length"] = str(settings.MAX_UPLOAD_BYTES)
     response["Content-Language"] = get_language() or settings.LANGUAGE_CODE
     response["Cache-Control"] = "private, no-cache"
+    # Django would write the address of a refused request to its log, and the key with it.
+    response._has_been_logged = True  # type: ignore[attr-defined]
     return response
