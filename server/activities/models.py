@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from media_storage.models import MediaObject
+from server.core import clock
 from server.core.actions import ActionRecord
 from server.core.ids import new_id
 from server.core.work import Work, due_index
@@ -135,7 +136,8 @@ class Submission(Work):
     """One filled-in instrument: the raw document as it came, and its answers.
 
     `id` is the document's instanceID. An edit (deprecatedID) is a row of its own that points at what
-    it replaces; `root_id` names the first of the chain. The work is deriving (findings, figures).
+    it replaces, which may arrive later; `root_id` names the first of the chain as far as it is known.
+    The work is deriving (chains, findings, figures).
     """
 
     class Format(models.TextChoices):
@@ -145,7 +147,12 @@ class Submission(Work):
     id = models.UUIDField(primary_key=True)
     root_id = models.UUIDField(editable=False)
     replaces = models.ForeignKey(
-        "self", models.PROTECT, null=True, related_name="replacements", verbose_name=_("修改自")
+        "self",
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        related_name="replacements",
+        verbose_name=_("修改自"),
     )
     version = models.ForeignKey(
         InstrumentVersion, models.PROTECT, related_name="submissions", verbose_name=_("督导工具")
@@ -225,3 +232,29 @@ class SubmissionConflict(models.Model):
 
     def __str__(self) -> str:
         return f"{self.submission_id} {self.name}".strip()
+
+
+class RefusedDocument(models.Model):
+    """What a phone sent and we refused: kept for the office for a while, so that a mistake of ours
+    never costs anybody's work."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    sender = models.ForeignKey(User, models.CASCADE, related_name="+", verbose_name=_("填报人"))
+    device = models.ForeignKey(Device, models.SET_NULL, null=True, related_name="+")
+    format = models.CharField(_("格式"), max_length=4, choices=Submission.Format)
+    raw = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+    code = models.CharField(_("代码"), max_length=48)
+    reason = models.TextField(_("拒绝原因"))
+    received_at = models.DateTimeField(_("到达时间"), default=clock.now)
+    times = models.PositiveIntegerField(_("次数"), default=1)
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("被拒绝的填报")
+        ordering = ["-received_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["sender", "sha256", "code"], name="refusal_kept_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.received_at:%Y-%m-%d %H:%M}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from media_storage.models import MediaObject
 from server.activities.machine import OPEN_STATES
 from server.activities.models import Activity, Submission, SubmissionAttachment, Visit
+from server.core.errors import NotFound
 from server.grid.models import Membership, School, User, in_term
 from server.grid.queries import (
     OFFICES,
@@ -151,6 +155,14 @@ def target_schools(activity: Activity) -> QuerySet[School]:
     return School.objects.filter(
         Q(pk__in=activity.schools.values("pk")) | under(paths, "area__path"), is_active=True
     )
+
+
+def schools_of_activity(activity_id: UUID, *, by: User) -> list[UUID]:
+    """The schools that a visible activity is for. Raises NotFound."""
+    activity = activities_visible_to(by).filter(pk=activity_id).first()
+    if activity is None:
+        raise NotFound(_("找不到这个活动，或您无权查看。"))
+    return list(target_schools(activity).values_list("pk", flat=True))
 
 
 def media_visible_to(user: User) -> QuerySet[MediaObject]:

@@ -166,6 +166,8 @@ MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 """One submission's XML or JSON."""
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=100 * 1024 * 1024)
 """One OpenRosa request, and one declared media object of the largest kind."""
+REFUSED_DOCUMENT_DAYS = env.int("REFUSED_DOCUMENT_DAYS", default=30)
+"""How long the office can still read what a phone sent and we refused."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
@@ -174,6 +176,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "server" / "locale"]
+FORMAT_MODULE_PATH = ["server.console.formats"]
 USE_I18N = USE_TZ = True
 TIME_ZONE = env.str("TIME_ZONE", default="Asia/Shanghai")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,14 +1,15 @@
 """Findings from answers: exactly once per answer, however often the deriving runs.
 
 The key of a finding is the first document of the chain of edits and the place of the answer in the
-form, so an edit meets the findings of what it replaces: new ones are added, and an open one whose
-answer is now in order is withdrawn. What a school has answered stays with the people.
+form, so an edit meets the findings of what it replaces: new ones are added, an open one whose answer
+is now in order is withdrawn, and comes back where a later edit has it again. What a school has answered stays with the people.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 from server.activities.models import Submission
 from server.core import clock
 from server.core.changes import record_change
+from server.findings.machine import WITHDRAW
 from server.findings.models import Finding
 from server.findings.services import announce_finding
 from server.grid.models import School
@@ -35,10 +37,12 @@ def derive_findings(submission: Submission) -> None:
         f"{submission.root_id}:{item.key}": item for item in findings_in(form, submission.answers)
     }
     _withdraw_mended(submission, list(found))
-    stored = set(_of_chain(submission).values_list("source_key", flat=True))
+    stored = {finding.source_key: finding for finding in _of_root(submission.root_id)}
     for key, item in found.items():
         if key not in stored:
             _raise(submission, visit.school, key, item)
+        elif stored[key].state == Finding.State.WITHDRAWN:
+            _raise_again(stored[key])
 
 
 def _raise(submission: Submission, school: School, key: str, item: FoundFinding) -> None:
@@ -58,6 +62,14 @@ def _raise(submission: Submission, school: School, key: str, item: FoundFinding)
     announce_finding(finding)
 
 
+def _raise_again(finding: Finding) -> None:
+    """An edit took the finding back and a later one has it again. What a person withdrew stays so."""
+    if not finding.actions.filter(action=WITHDRAW).exists():
+        finding.state = Finding.State.OPEN
+        finding.save()
+        announce_finding(finding)
+
+
 def remark_on(answers: dict[str, Any], key: str) -> str:
     """The text beside the answer, by the convention of our forms: `licence` and `licence_note`."""
     *above, name = key.strip("/").split("/")
@@ -67,14 +79,30 @@ def remark_on(answers: dict[str, Any], key: str) -> str:
     return str(section.get(f"{name}_note") or "")
 
 
-def _of_chain(submission: Submission) -> QuerySet[Finding]:
-    return Finding.objects.filter(source_key__startswith=f"{submission.root_id}:")
+def move_findings(*, old_root: UUID, new_root: UUID, **_signal: Any) -> None:
+    """A chain turned out to be the tail of another: its findings go there, doubles are withdrawn."""
+    known = set(_of_root(new_root).values_list("source_key", flat=True))
+    for finding in _of_root(old_root):
+        key = f"{new_root}:{str(finding.source_key).split(':', 1)[1]}"
+        if key not in known:
+            finding.source_key = key
+            finding.save(update_fields=["source_key"])
+        elif finding.state == Finding.State.OPEN:
+            _withdraw(finding, _("同一问题已在此前的填报中提出。"))
+
+
+def _of_root(root_id: UUID) -> QuerySet[Finding]:
+    return Finding.objects.filter(source_key__startswith=f"{root_id}:")
 
 
 def _withdraw_mended(submission: Submission, keys: list[str]) -> None:
-    mended = _of_chain(submission).filter(state=Finding.State.OPEN).exclude(source_key__in=keys)
-    for finding in mended:
-        finding.state = Finding.State.WITHDRAWN
-        finding.detail = f"{finding.detail}\n{_('填报修改后，此项已符合要求。')}".strip()
-        finding.save()
-        record_change("finding", finding.pk, school_id=finding.school_id)
+    open_ones = _of_root(submission.root_id).filter(state=Finding.State.OPEN)
+    for finding in open_ones.exclude(source_key__in=keys):
+        _withdraw(finding, _("填报修改后，此项已符合要求。"))
+
+
+def _withdraw(finding: Finding, why: str) -> None:
+    finding.state = Finding.State.WITHDRAWN
+    finding.detail = f"{finding.detail}\n{why}".strip()
+    finding.save()
+    record_change("finding", finding.pk, school_id=finding.school_id)

@@ -131,12 +131,11 @@ def _store(
 
 
 def _row(document: Document, device: Device, place: _Place) -> Submission:
-    replaced = _replaced(document)
     moment = clock.now()
     return Submission(
         id=document.id,
-        root_id=replaced.root_id if replaced else document.replaces_id or document.id,
-        replaces=replaced,
+        root_id=document.replaces_id or document.id,
+        replaces_id=document.replaces_id,
         version_id=document.form.version_id,
         visit_id=place.visit_id,
         sender_id=device.user_id,
@@ -151,12 +150,6 @@ def _row(document: Document, device: Device, place: _Place) -> Submission:
         received_at=moment,
         work_due_at=moment,
     )
-
-
-def _replaced(document: Document) -> Submission | None:
-    if document.replaces_id is None:
-        return None
-    return Submission.objects.filter(pk=document.replaces_id).only("pk", "root_id").first()
 
 
 def _attachments(document: Document, brought: dict[str, MediaObject]) -> list[SubmissionAttachment]:

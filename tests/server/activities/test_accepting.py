@@ -149,9 +149,7 @@ def test_files_join_in_any_order_and_the_last_makes_it_complete(cast: Cast, kitc
 
 def test_a_file_that_came_with_the_document_is_joined_at_once(cast: Cast, kitchen, visit: Visit):
     document = as_json(kitchen, visit=visit, licence_photo="1.jpg")
-    accepted = accept_submission(
-        document=document, device=device_of(cast.ada), files=[photo()]
-    )
+    accepted = accept_submission(document=document, device=device_of(cast.ada), files=[photo()])
     assert accepted.missing == frozenset()
 
 
@@ -160,9 +158,7 @@ def test_a_declared_photo_whose_bytes_are_on_the_way_is_still_missing(
 ):
     document = as_json(kitchen, visit=visit, licence_photo="1.jpg")
     declared = photo(state="declared", stored_at=None)
-    accepted = accept_submission(
-        document=document, device=device_of(cast.ada), files=[declared]
-    )
+    accepted = accept_submission(document=document, device=device_of(cast.ada), files=[declared])
     assert accepted.missing == {"1.jpg"}
 
 
@@ -269,6 +265,12 @@ def test_an_edit_is_a_row_of_its_own_in_the_chain(cast: Cast, kitchen, visit: Vi
     accept_submission(document=document_from_xml(edit), device=device)
     row = Submission.objects.get(pk=second)
     assert (str(row.replaces_id), str(row.root_id)) == (first, first)
+
+
+def test_an_edit_that_arrives_before_its_original_is_kept(cast: Cast, kitchen, visit: Visit):
+    edit = kitchen_xml(kitchen.version, old=str(uuid4()))
+    accept_submission(document=document_from_xml(edit), device=device_of(cast.ada))
+    assert not Submission.objects.filter(pk=Submission.objects.get().replaces_id).exists()
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,7 @@ def test_a_return_needs_a_reason(cast: Cast, visit: Visit):
 def test_somebody_elses_visit_does_not_exist(cast: Cast, visit: Visit):
     for stranger in (cast.carla, cast.bruno, cast.other_principal, cast.expert):
         with pytest.raises(NotFound):
-            check_in(
-                visit_id=visit.pk, action_id=uuid4(), by=stranger, at=clock.now(), place=None
-            )
+            check_in(visit_id=visit.pk, action_id=uuid4(), by=stranger, at=clock.now(), place=None)
 
 
 def test_the_school_sees_its_visit_and_may_not_check_in(cast: Cast, visit: Visit):

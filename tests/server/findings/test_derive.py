@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
+from itertools import permutations
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -77,6 +78,25 @@ def test_an_edit_derived_before_its_original_leaves_no_stale_finding(
     derive(Submission.objects.get(pk=second))
     derive(Submission.objects.get(pk=first))
     assert not Finding.objects.exists()
+
+
+CHAIN = [str(UUID(int=n)) for n in (1, 2, 3)]
+"""Three documents, each an edit of the one before; the second alone is in order."""
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_a_chain_ends_the_same_in_whatever_order_it_arrives(
+    cast: Cast, kitchen, visit: Visit, order: tuple[int, ...]
+):
+    wrong = {"licence": "no", "licence_note": "未见"}
+    for number in order:
+        old = CHAIN[number - 1] if number else ""
+        answers = {} if number == 1 else wrong
+        send(cast, kitchen.version, instance=CHAIN[number], old=old, **answers)
+        work.drain(PUMP)
+    assert set(Submission.objects.values_list("root_id", flat=True)) == {UUID(CHAIN[0])}
+    [living] = Finding.objects.exclude(state=Finding.State.WITHDRAWN)
+    assert living.school == cast.school
 
 
 def test_a_submission_without_a_visit_makes_no_finding(cast: Cast, kitchen):
