@@ -1,7 +1,13 @@
-"""The pages of the web admin, one module per app of the domain."""
+"""The console's lists and pages, one module per domain app; Django's autodiscovery imports this."""
 
-from importlib import import_module
-from pathlib import Path
+from django.contrib import admin
 
-for _module in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-    import_module(f"{__name__}.{_module.stem}")
+from server.console.admin import activities, findings, grid, instruments, media, messaging
+from server.console.admin.base import ScopedAdmin
+
+__all__ = ["activities", "findings", "grid", "instruments", "media", "messaging"]
+
+# Libraries registered lists of their own before us; what nothing scopes is not shown.
+for model, listed in list(admin.site._registry.items()):
+    if not isinstance(listed, ScopedAdmin):
+        admin.site.unregister(model)
