@@ -1,0 +1,86 @@
+"""Production refuses what is only good for a try-out, and says what."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+
+from server.config.checks import (
+    no_demo_accounts_in_production,
+    production_is_whole,
+    refuse_unfit_start,
+    urls_are_understood,
+)
+from server.grid.models import User
+
+FIT = {
+    "PRODUCTION": True,
+    "DEBUG": False,
+    "SECRET_KEY": "k" * 50,
+    "ALLOWED_HOSTS": ["duxue.example"],
+    "MEDIA_STORE_URL": "s3://key:secret@store/bucket",
+    "CHANNEL_URL": "redis://cache",
+    "PUSH_URL": "log://",
+    "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
+}
+
+
+@pytest.fixture
+def ids(monkeypatch):
+    """The ids of what is wrong with a fit production that was changed so."""
+
+    def check(**changes: object) -> list[str]:
+        changed = SimpleNamespace(EMBEDDED_SECRET_KEY="embedded", **{**FIT, **changes})
+        monkeypatch.setattr("server.config.checks.settings", changed)
+        return [error.id for error in production_is_whole()]
+
+    return check
+
+
+def test_a_whole_production_has_nothing_to_mend(ids):
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "id"),
+    [
+        ({"SECRET_KEY": "short"}, "duxue.E002"),
+        ({"DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3"}}}, "duxue.E003"),
+        ({"MEDIA_STORE_URL": "folder:///srv"}, "duxue.E004"),
+        ({"CHANNEL_URL": "memory://"}, "duxue.E004"),
+        ({"ALLOWED_HOSTS": ["*"]}, "duxue.E005"),
+        ({"ALLOWED_HOSTS": []}, "duxue.E005"),
+        ({"DEBUG": True}, "duxue.E006"),
+    ],
+)
+def test_an_embedded_part_or_a_missing_secret_is_named(ids, changes: dict, id: str):
+    assert ids(**changes) == [id]
+
+
+def test_the_embedded_world_may_be_embedded(ids):
+    assert ids(PRODUCTION=False, SECRET_KEY="", DEBUG=True) == []
+
+
+@pytest.mark.parametrize("name", ["MEDIA_STORE_URL", "CHANNEL_URL", "PUSH_URL"])
+def test_a_url_of_an_unknown_kind_is_refused(name: str):
+    with override_settings(**{name: "gopher://hole"}):
+        assert [error.id for error in urls_are_understood()] == ["duxue.E001"]
+
+
+@pytest.mark.django_db
+def test_demo_accounts_are_refused_in_production_until_they_cannot_log_in():
+    User.objects.create(username="office", name="演示", is_demo=True)
+    with override_settings(PRODUCTION=True):
+        assert [e.id for e in no_demo_accounts_in_production(["default"])] == ["duxue.E007"]
+        User.objects.update(is_active=False)
+        assert no_demo_accounts_in_production(["default"]) == []
+
+
+@pytest.mark.django_db
+def test_an_unfit_production_does_not_start():
+    refuse_unfit_start()  # embedded: starts
+    with override_settings(PRODUCTION=True), pytest.raises(SystemCheckError, match="DATABASE_URL"):
+        refuse_unfit_start()
