@@ -55,6 +55,11 @@ def page_shape(item: type[serializers.Serializer[Any]]) -> serializers.Serialize
     )
 
 
+def only_the_api(endpoints: list[Any], **_: Any) -> list[Any]:
+    """The document's addresses. A preprocessing hook of drf-spectacular."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith("/api/v1/")]
+
+
 def describe_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Give every operation its refusals. A postprocessing hook of drf-spectacular."""
     components = result["components"]

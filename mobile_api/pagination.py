@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model, Q, QuerySet
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -40,7 +41,7 @@ class PageQuery(serializers.Serializer[Any]):
 
 def read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
     """The address's parameters. Raises Malformed with `?name` as pointers."""
-    query = shape(data=request.query_params)
+    query = shape(data=_by_name(request.query_params, shape()))
     if query.is_valid():
         return dict(query.validated_data)
     problems = [
@@ -49,6 +50,19 @@ def read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> di
         for error in errors
     ]
     raise Malformed(_("地址中的参数有误"), problems=problems)
+
+
+def _by_name(
+    parameters: QueryDict, shape: serializers.Serializer[Any]
+) -> dict[str, str | list[str]]:
+    """Plain values: DRF would take an absent flag of an HTML form for False."""
+    return {
+        name: [str(value) for value in parameters.getlist(name)]
+        if isinstance(field, serializers.MultipleChoiceField)
+        else str(parameters[name])
+        for name, field in shape.fields.items()
+        if name in parameters
+    }
 
 
 def page_of(

@@ -7,7 +7,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from server.activities.models import Visit
+from server.activities.machine import VISIT
+from server.activities.models import Activity, Visit
+from server.activities.services.visits import parts_of as visit_parts_of
+from server.findings.machine import FINDING
+from server.findings.models import Finding
+from server.findings.services import parts_of as finding_parts_of
 from server.grid.models import School, User
 from server.grid.queries import OFFICES, area_paths
 
@@ -31,6 +36,16 @@ class Reader:
     def is_on_team(self, visit: Visit) -> bool:
         """`visit.team` must be at hand."""
         return any(member.pk == self.user.pk for member in visit.team.all())
+
+    def visit_actions(self, visit: Visit) -> list[str]:
+        """What the person may do with the visit now."""
+        if visit.activity.state == Activity.State.CLOSED:
+            return []
+        return VISIT.open_actions(visit.state, visit_parts_of(self.user, visit))
+
+    def finding_actions(self, finding: Finding) -> list[str]:
+        """What the person may do with the finding now."""
+        return FINDING.open_actions(finding.state, finding_parts_of(self.user, finding))
 
 
 class Place(Shape):

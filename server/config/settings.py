@@ -219,6 +219,14 @@ SPECTACULAR_SETTINGS = {
         "mobile_api.openapi.describe_problems",
     ],
     "SORT_OPERATIONS": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ActivityState": "server.activities.models.Activity.State",
+        "VisitState": "server.activities.models.Visit.State",
+        "SubmissionState": "mobile_api.serializers.work.COMPLETENESS",
+        "MediaState": "media_storage.models.MediaObject.State",
+        "FindingState": "server.findings.models.Finding.State",
+        "DeliveryState": "server.messaging.models.Delivery.State",
+    },
 }
 
 

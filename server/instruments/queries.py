@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,7 +15,7 @@ from server.grid.models import School, User
 from server.grid.queries import OFFICES, area_paths, roles_of, schools_visible_to, under
 from server.instruments.answers import Checker, checker_for
 from server.instruments.compiled import Form, form_from_json
-from server.instruments.models import Instrument, InstrumentVersion
+from server.instruments.models import FormAttachment, Instrument, InstrumentVersion
 
 
 class UnknownForm(NotFound):
@@ -73,3 +73,19 @@ def _paths_above(user: User) -> set[str]:
     schools: QuerySet[School] = schools_visible_to(user)
     places |= set(schools.values_list("area__path", flat=True).distinct())
     return {path[: end + 1] for path in places for end, letter in enumerate(path) if letter == "/"}
+
+
+def publications_of(
+    instruments: QuerySet[Instrument], form_id: str, version: str
+) -> QuerySet[InstrumentVersion]:
+    """The named publication, if it belongs to one of these instruments, with its files' names."""
+    return (
+        InstrumentVersion.objects.filter(
+            instrument__in=instruments.filter(form_id=form_id).values("pk"),
+            version=version,
+            published_at__isnull=False,
+        )
+        .select_related("instrument")
+        .defer("xlsform")
+        .prefetch_related(Prefetch("attachments", FormAttachment.objects.defer("content")))
+    )

@@ -1,0 +1,319 @@
+"""The phone's copy of what its person may see: first whole, page by page, then what changed since.
+
+A cursor says where the copy stands: still copying (which type, after which id), or reading the
+change feed (after which row). It also carries a digest of the person's roles and appointments.
+Terms begin and end by the calendar, without a write; when the digest differs, the copy starts over
+(`reset`), and the feed goes on afterwards from where it was.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import CharField, Q, QuerySet, UUIDField, Value
+
+from mobile_api.pagination import CursorInvalid, decode, encode
+from mobile_api.serializers.common import Shape
+from mobile_api.serializers.findings import FindingOut
+from mobile_api.serializers.grid import SchoolOut
+from mobile_api.serializers.instruments import InstrumentWithForm
+from mobile_api.serializers.notices import NoticeOut
+from mobile_api.serializers.work import SubmissionOut, VisitOut
+from server.activities.machine import FILLABLE_STATES
+from server.activities.models import Activity, Visit
+from server.activities.queries import (
+    instruments_known_to,
+    schools_known_to,
+    submissions_visible_to,
+    visits_listed_for,
+    visits_visible_to,
+    with_attachments,
+)
+from server.core import clock
+from server.core.changes import Change, changes_after, latest_cursor
+from server.core.changes import Cursor as FeedCursor
+from server.findings.models import SETTLED
+from server.findings.queries import findings_listed_for, findings_visible_to
+from server.grid.models import User, in_term
+from server.grid.queries import schools_visible_to
+from server.messaging.queries import inbox_of
+
+RECENT = timedelta(days=90)
+"""What is settled, closed or read longer ago is not copied to a new phone."""
+
+PUT, DELETE = "put", "delete"
+
+Rows = QuerySet[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A type of the feed: the door to it, what a new phone gets of it, how it is rendered.
+
+    `seen_by_school`: everybody who may see the school may see it, so that telling them of its end
+    tells nobody of something that they never had.
+    """
+
+    type: str
+    visible: Callable[[User], Rows]
+    loaded: Callable[[User], Rows]
+    recent: Callable[[Rows, datetime], Rows]
+    shape: builtins.type[Shape]
+    key: str = "pk"
+    seen_by_school: bool = False
+
+
+def _everything(rows: Rows, _since: datetime) -> Rows:
+    return rows
+
+
+def _recent_visit(since: datetime, prefix: str = "") -> Q:
+    open_work = Q(
+        **{
+            f"{prefix}state__in": FILLABLE_STATES,
+            f"{prefix}activity__state": Activity.State.PUBLISHED,
+        }
+    )
+    return open_work | Q(**{f"{prefix}activity__ends__gte": since.date()})
+
+
+def _recent_submissions(rows: Rows, since: datetime) -> Rows:
+    return rows.filter(_recent_visit(since, "visit__") | Q(visit=None, received_at__gte=since))
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        type="school",
+        visible=schools_known_to,
+        loaded=lambda user: schools_known_to(user).select_related("area"),
+        recent=_everything,
+        shape=SchoolOut,
+        seen_by_school=True,
+    ),
+    Kind(
+        type="instrument",
+        visible=lambda user: instruments_known_to(user).filter(current__isnull=False),
+        loaded=lambda user: (
+            instruments_known_to(user)
+            .select_related("current__instrument")
+            .defer("current__xlsform", "current__xform")
+            .prefetch_related("current__attachments")
+        ),
+        recent=_everything,
+        shape=InstrumentWithForm,
+    ),
+    Kind(
+        type="visit",
+        visible=visits_visible_to,
+        loaded=visits_listed_for,
+        recent=lambda rows, since: rows.filter(_recent_visit(since)),
+        shape=VisitOut,
+    ),
+    Kind(
+        type="submission",
+        visible=submissions_visible_to,
+        loaded=lambda user: with_attachments(submissions_visible_to(user)),
+        recent=_recent_submissions,
+        shape=SubmissionOut,
+    ),
+    Kind(
+        type="finding",
+        visible=findings_visible_to,
+        loaded=findings_listed_for,
+        recent=lambda rows, since: rows.exclude(state__in=SETTLED, updated_at__lt=since),
+        shape=FindingOut,
+        seen_by_school=True,
+    ),
+    Kind(
+        type="notice",
+        visible=inbox_of,
+        loaded=inbox_of,
+        recent=lambda rows, since: rows.filter(created_at__gte=since),
+        shape=NoticeOut,
+        key="notice_id",
+    ),
+)
+"""In the order in which a phone needs them: what others refer to comes first."""
+
+BY_TYPE = {kind.type: kind for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a phone's copy stands. `kind` is None once it reads the feed."""
+
+    scope: str
+    feed: FeedCursor
+    kind: int | None = None
+    after: UUID | None = None
+
+    def __str__(self) -> str:
+        return encode([self.scope, *self.feed, self.kind, self.after])
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Raises CursorInvalid for what `str` did not write."""
+        match decode(text):
+            case [str(scope), int(txid), int(sequence), None, None]:
+                return cls(scope, _stored(txid, sequence))
+            case [str(scope), int(txid), int(sequence), int(kind), None | str() as after] if (
+                0 <= kind < len(KINDS)
+            ):
+                return cls(scope, _stored(txid, sequence), kind, _uuid(after) if after else None)
+        raise CursorInvalid
+
+
+@dataclass(frozen=True)
+class FeedPage:
+    """What to tell the phone, and where its copy stands then."""
+
+    position: Position
+    has_more: bool
+    reset: bool = False
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, Any]) -> FeedPage:
+    """The page after the cursor; without one the first of a full copy. Raises CursorInvalid."""
+    scope = _scope_of(user)
+    if cursor is None:
+        return _copy(user, Position(scope, latest_cursor(), kind=0), limit, context)
+    position = Position.parse(cursor)
+    if position.scope != scope:
+        start = Position(scope, position.feed, kind=0)
+        page = _copy(user, start, limit, context)
+        return FeedPage(page.position, page.has_more, reset=True, changes=page.changes)
+    if position.kind is not None:
+        return _copy(user, position, limit, context)
+    return _changes(user, position, limit, context)
+
+
+# ---- the copy ---------------------------------------------------------------------------------
+
+
+def _copy(user: User, position: Position, limit: int, context: dict[str, Any]) -> FeedPage:
+    changes: list[dict[str, Any]] = []
+    index, after = position.kind or 0, position.after
+    since = clock.now() - RECENT
+    while index < len(KINDS) and len(changes) < limit:
+        kind, room = KINDS[index], limit - len(changes)
+        rows = kind.recent(kind.visible(user), since)
+        if after:
+            rows = rows.filter(**{f"{kind.key}__gt": after})
+        keys = list(rows.order_by(kind.key).values_list(kind.key, flat=True)[: room + 1])
+        data = _data_of(kind, user, keys[:room], context)
+        changes += [_change(kind.type, key, data.get(key)) for key in keys[:room] if key in data]
+        if len(keys) > room:
+            after = keys[room - 1]
+        else:
+            index, after = index + 1, None
+    if index < len(KINDS):
+        return FeedPage(
+            Position(position.scope, position.feed, index, after), True, changes=changes
+        )
+    return FeedPage(Position(position.scope, position.feed), False, changes=changes)
+
+
+# ---- the feed ---------------------------------------------------------------------------------
+
+
+def _changes(user: User, position: Position, limit: int, context: dict[str, Any]) -> FeedPage:
+    schools = schools_known_to(user).values("pk")
+    rows = changes_after(position.feed, schools=schools, user_id=user.pk, limit=limit + 1)
+    if not rows and position.feed > latest_cursor():
+        raise CursorInvalid  # from another life of the database
+    page = rows[:limit]
+    feed = (page[-1].txid, page[-1].pk) if page else position.feed
+    changes = _rendered(user, page, context)
+    return FeedPage(Position(position.scope, feed), len(rows) > limit, changes=changes)
+
+
+def _rendered(user: User, rows: Sequence[Change], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each object once, at the place of its last change, with its latest data."""
+    ordered: dict[tuple[str, UUID], bool] = {}
+    for row in rows:
+        if row.type in BY_TYPE:
+            named = ordered.pop((row.type, row.object_id), False) or row.user_id == user.pk
+            ordered[row.type, row.object_id] = named
+    schools = _schools_of_visits(user, ordered)
+    ordered = {("school", pk): False for pk in schools if ("school", pk) not in ordered} | ordered
+    found = {
+        kind.type: _data_of(
+            kind, user, [pk for type_, pk in ordered if type_ == kind.type], context
+        )
+        for kind in KINDS
+    }
+    return [
+        _change(type_, pk, found[type_].get(pk))
+        for (type_, pk), named in ordered.items()
+        if pk in found[type_] or named or BY_TYPE[type_].seen_by_school
+    ]
+
+
+def _schools_of_visits(user: User, ordered: Iterable[tuple[str, UUID]]) -> list[UUID]:
+    """Schools that a phone gets to know by a visit only: there is no appointment to them."""
+    visits = [pk for type_, pk in ordered if type_ == "visit"]
+    if not visits:
+        return []
+    rows = Visit.objects.filter(pk__in=visits, team=user)
+    known = schools_visible_to(user).values("pk")
+    return list(rows.exclude(school__in=known).values_list("school_id", flat=True).distinct())
+
+
+def _data_of(
+    kind: Kind, user: User, keys: Sequence[UUID], context: dict[str, Any]
+) -> dict[UUID, Any]:
+    """The rendered objects that the person may see, by id."""
+    if not keys:
+        return {}
+    rows = list(kind.loaded(user).filter(**{f"{kind.key}__in": keys}))
+    attribute = "pk" if kind.key == "pk" else kind.key
+    data = kind.shape(rows, many=True, context=context).data
+    return {getattr(row, attribute): each for row, each in zip(rows, data, strict=True)}
+
+
+def _change(type_: str, pk: UUID, data: Any) -> dict[str, Any]:
+    return {"type": type_, "id": str(pk), "op": PUT if data else DELETE, "data": data}
+
+
+# ---- cursors ----------------------------------------------------------------------------------
+
+
+def _scope_of(user: User) -> str:
+    """A digest of the person's roles and appointments of today: one query."""
+    roles = (
+        user.memberships.filter(in_term())
+        .order_by()
+        .values_list("pk", "role", "area_id", "school_id")
+    )
+    appointed = (
+        user.appointments.filter(in_term())
+        .annotate(
+            role=Value("appointed", output_field=CharField()),
+            area=Value(None, output_field=UUIDField()),
+        )
+        .order_by()
+        .values_list("pk", "role", "area", "school_id")
+    )
+    rows = sorted(str(row) for row in roles.union(appointed, all=True))
+    text = "\n".join([str(user.is_superuser), *rows])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _stored(txid: int, sequence: int) -> FeedCursor:
+    if not (0 <= txid < 2**63 and 0 <= sequence < 2**63):
+        raise CursorInvalid
+    return txid, sequence
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise CursorInvalid from None

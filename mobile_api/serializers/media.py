@@ -1,0 +1,94 @@
+"""Photos and files: declared, uploaded, ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from media_storage.models import MediaObject
+from media_storage.services import readable_url
+from mobile_api.serializers.common import Place, Shape, place_of
+
+
+class MediaIn(Shape):
+    id = serializers.UUIDField()
+    filename = serializers.CharField(max_length=255)
+    content_type = serializers.CharField(max_length=100)
+    size = serializers.IntegerField(max_value=2**62, help_text="Bytes.")
+    sha256 = serializers.CharField(max_length=64)
+    taken_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    location = Place(required=False, allow_null=True, default=None)
+
+
+class PartOut(Shape):
+    """PUT exactly the `size` bytes of the file that begin at `offset`, with these headers."""
+
+    number = serializers.IntegerField()
+    url = serializers.CharField()
+    headers = serializers.DictField(child=serializers.CharField())
+    size = serializers.IntegerField()
+    offset = serializers.IntegerField()
+
+
+class ReceivedOut(Shape):
+    number = serializers.IntegerField()
+    size = serializers.IntegerField()
+
+
+class UploadOut(Shape):
+    """`parts` are still missing, `received` have arrived."""
+
+    strategy = serializers.ChoiceField(choices=["single", "multipart"])
+    parts = PartOut(many=True)
+    received = ReceivedOut(many=True)
+    expires_at = serializers.DateTimeField()
+
+
+class DeclaredOut(Shape):
+    id = serializers.UUIDField(source="media.id")
+    state = serializers.ChoiceField(source="media.state", choices=MediaObject.State.choices)
+    upload = UploadOut()
+
+
+class CompletedOut(Shape):
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=MediaObject.State.choices)
+    reason = serializers.CharField(source="reject_reason", help_text="Why it was rejected.")
+
+
+class RenditionOut(Shape):
+    name = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    url = serializers.SerializerMethodField(help_text="Lasts minutes; ask again.")
+
+    def get_url(self, rendition: Any) -> str:
+        return readable_url(rendition, base_url=self.context["base_url"])
+
+
+class MediaOut(Shape):
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=MediaObject.State.choices)
+    reason = serializers.CharField(source="reject_reason")
+    note = serializers.CharField()
+    filename = serializers.CharField()
+    content_type = serializers.CharField()
+    size = serializers.IntegerField()
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+    taken_at = serializers.DateTimeField(allow_null=True)
+    location = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField(help_text="The original; lasts minutes.")
+    renditions = RenditionOut(many=True)
+
+    @extend_schema_field(Place(allow_null=True))
+    def get_location(self, media: MediaObject) -> dict[str, float | None] | None:
+        return place_of(media)
+
+    def get_url(self, media: MediaObject) -> str | None:
+        """A rejected file is nobody's to open: it may be hostile."""
+        if not media.is_uploaded or media.state == MediaObject.State.REJECTED:
+            return None
+        return readable_url(media, base_url=self.context["base_url"])

@@ -1,0 +1,33 @@
+"""The phone's copy and what changed since."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mobile_api.feed import next_page
+from mobile_api.serializers.sync import SyncOut, SyncQuery
+from mobile_api.views.base import PhoneView
+
+
+class SyncView(PhoneView):
+    @extend_schema(operation_id="sync", tags=["Work"], parameters=[SyncQuery], responses=SyncOut)
+    def get(self, request: Request) -> Response:
+        """All that I may see, page by page, then what changed after the cursor.
+
+        Without a cursor: a full copy (schools, instruments with their forms, open and recent visits,
+        their submissions, findings and notices). Keep the cursor of the last page and ask with it
+        from then on, again at once while `has_more`. `put` brings the latest data of an object,
+        `delete` ends it, and with a school all that belongs to it. `reset`: my roles or appointments
+        changed; drop the copy, a whole one begins with this page.
+        """
+        page = next_page(self.person, **self.query(SyncQuery), context=self.context())
+        return Response(
+            {
+                "changes": page.changes,
+                "cursor": str(page.position),
+                "has_more": page.has_more,
+                "reset": page.reset,
+            }
+        )
