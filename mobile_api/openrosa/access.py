@@ -156,6 +156,8 @@ def _sentence(error: DuxueError) -> str:
 
 def _with_headers(response: HttpResponse) -> HttpResponse:
     # Date is the server's own header: granian, uvicorn and Django's own all set it.
+    if response.content:
+        response["Content-Length"] = str(len(response.content))
     response["X-OpenRosa-Version"] = "1.0"
     response["X-OpenRosa-Accept-Content-Length"] = str(settings.MAX_UPLOAD_BYTES)
     response["Content-Language"] = get_language() or settings.LANGUAGE_CODE

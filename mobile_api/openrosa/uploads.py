@@ -16,6 +16,7 @@ from typing import Protocol
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from multipart import (
     MultipartError,
     MultipartSegment,
@@ -26,9 +27,12 @@ from multipart import (
 
 from media_storage.services import StoredBytes, discard, store_stream
 from mobile_api.openrosa.access import UnsupportedBody
+from server.activities.models import Submission
 from server.activities.services.accepting import check_files_named
 from server.activities.services.documents import Document, document_from_xml
+from server.activities.services.quarantine import keep_refused
 from server.core.errors import ContentConflict, DuxueError, Malformed, TooLarge, Unavailable
+from server.messaging.models import Device
 
 CHUNK = 64 * 1024
 MAX_PARTS = 500
@@ -46,21 +50,35 @@ class Upload:
     files: dict[str, StoredBytes]
 
 
+class BrokenOff(Malformed):
+    code = "upload_broken_off"
+    title = gettext_lazy("发送的内容不完整或无法读取，请重新发送。")
+
+
+_ON_THE_WAY = (BrokenOff, TooLarge, Unavailable)
+"""Refusals that say nothing against the document: the phone sends it again."""
+
+
 @contextmanager
-def received(request: HttpRequest) -> Iterator[Upload]:
+def received(request: HttpRequest, device: Device) -> Iterator[Upload]:
     """Read the body; the block is to accept what it brought.
 
-    Where the block or the reading refuses, the stored bytes are discarded. Raises Malformed,
-    UnsupportedBody, TooLarge, and what `document_from_xml` and `check_files_named` raise.
+    Where the block or the reading refuses, the stored files are discarded and a document that came
+    whole is kept for the office. Raises UnsupportedBody, BrokenOff, TooLarge, Malformed, and what
+    `document_from_xml` and `check_files_named` raise.
     """
     reading = _Reading(request)
     try:
         yield reading.upload()
     except ContentConflict:
         raise  # what contradicts is kept, its files included
-    except DuxueError:
+    except DuxueError as refusal:
         # Any other failure may have come after the commit: what it left, the store's sweeper finds.
         reading.discard()
+        if reading.raw and not isinstance(refusal, _ON_THE_WAY):
+            keep_refused(
+                device=device, format=Submission.Format.XML, raw=reading.raw, refusal=refusal
+            )
         raise
 
 
@@ -90,7 +108,7 @@ class _Body:
         try:
             chunk = self.stream.read(size)
         except OSError as error:
-            raise _broken_off() from error
+            raise BrokenOff from error
         self.left -= len(chunk)
         if self.left < 0:
             raise _too_large(settings.MAX_UPLOAD_BYTES)
@@ -117,6 +135,7 @@ class _Reading:
     """The state of reading one body: parts may come in any order."""
 
     request: HttpRequest
+    raw: bytes = b""
     document: Document | None = None
     parts: list[_StoredPart] = field(default_factory=list)
 
@@ -145,13 +164,14 @@ class _Reading:
         except ParserLimitReached as error:
             raise TooLarge(_("发送的内容分段过多或段头过长，请更新填报软件。")) from error
         except MultipartError as error:
-            raise _broken_off() from error
+            raise BrokenOff from error
 
     def _take(self, segment: MultipartSegment, content: Iterator[bytes]) -> None:
         if segment.name == DOCUMENT_PART:
             if self.document:
                 raise Malformed(_("一次只能发送一份填报（%s 出现了两次）。") % DOCUMENT_PART)
-            self.document = document_from_xml(_collected(content, settings.MAX_DOCUMENT_BYTES))
+            self.raw = _collected(content, settings.MAX_DOCUMENT_BYTES)
+            self.document = document_from_xml(self.raw)
         elif segment.name == INCOMPLETE_PART:
             # Not needed: the document names its files, so we know what is still to come.
             _collected(content, MAX_FLAG_BYTES)
@@ -212,10 +232,6 @@ def _collected(content: Iterator[bytes], limit: int) -> bytes:
 def _name_in(document: Document, names: tuple[str, ...]) -> str:
     """A part is named by its file; a client that names it otherwise gives the file's name beside."""
     return next((name for name in names if name in document.files), names[0])
-
-
-def _broken_off() -> Malformed:
-    return Malformed(_("发送的内容不完整或无法读取，请重新发送。"))
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -105,7 +105,7 @@ def submission(caller: Caller) -> HttpResponse:
     """HEAD tells how much may be sent at once; POST stores a submission or one more part of it."""
     if caller.request.method == "HEAD":
         return HttpResponse(status=204)
-    with received(caller.request) as upload:
+    with received(caller.request, caller.device) as upload:
         accepted = accept_submission(
             document=upload.document,
             device=caller.device,

@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from media_storage.models import MediaObject
-from server.activities.models import Submission, SubmissionConflict, Visit
+from server.activities.models import RefusedDocument, Submission, SubmissionConflict, Visit
 from server.activities.services.planning import close_activity
 from server.core import work
 from server.findings.models import Finding
@@ -284,6 +284,20 @@ def test_answers_that_break_the_forms_rules_are_refused_with_the_field(
     xml = gate_xml(gate, front="front.jpg", **changes)
     assert place in message(ada.send(FRONT_PART, xml_part(xml), status=400))
     nothing_stored()
+
+
+def test_a_refused_document_is_kept_for_the_office_and_a_broken_post_is_not(
+    ada: Collector, gate: InstrumentVersion, settings
+):
+    broken = multipart([xml_part(gate_xml(gate, front="front.jpg")), FRONT_PART])[:-50]
+    ada.send_raw(broken, status=400)
+    settings.MAX_DOCUMENT_BYTES = 10
+    ada.send(xml_part(gate_xml(gate)), status=413)
+    assert not RefusedDocument.objects.exists()
+    settings.MAX_DOCUMENT_BYTES = 10_000
+    wrong = gate_xml(gate, guard="perhaps")
+    ada.send(xml_part(wrong), status=400)
+    assert bytes(RefusedDocument.objects.get().raw) == wrong
 
 
 def test_a_file_that_the_document_does_not_name_is_refused_by_name(
