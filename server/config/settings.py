@@ -235,7 +235,7 @@ def _nav(title: Promise, icon: str, view: str) -> dict[str, Any]:
 
 
 UNFOLD = {
-    "SITE_TITLE": _("督学"),
+    "SITE_TITLE": _("督学 Duxue"),
     "SITE_HEADER": _("督学 Duxue"),
     "SITE_SUBHEADER": _("县域教育督导"),
     "SITE_SYMBOL": "fact_check",
@@ -309,5 +309,10 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"axes": {"level": "WARNING"}, "django_tasks": {"level": "WARNING"}},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        "django_tasks": {"level": "WARNING"},
+        "django_tasks_db": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
 }

@@ -141,9 +141,17 @@ def _open_visit(changes: list[Json]) -> Json | None:
         change["id"]: change.get("data") for change in changes if change["type"] == "visit"
     }
     for visit in latest.values():
-        if visit and visit["state"] == "assigned" and FORM in visit["instruments"]:
+        if visit and visit["state"] == "assigned" and _uses_form(visit):
             return visit
     return None
+
+
+def _uses_form(visit: Json) -> bool:
+    return any(instrument["form_id"] == FORM for instrument in visit["instruments"])
+
+
+def _forms(visit: Json) -> list[str]:
+    return [instrument["form_id"] for instrument in visit["instruments"]]
 
 
 def _plan_another(office: Phone, inspector: Phone) -> None:
@@ -172,7 +180,7 @@ def _school_of_school1(inspector: Phone) -> Json:
 
 def _make_visit(inspector: Phone, visit: Json, say: Say) -> None:
     school = inspector.get(f"schools/{visit['school']['id']}")
-    place = {"lat": school["latitude"], "lon": school["longitude"], "accuracy_m": 12.0}
+    place = {**school["location"], "accuracy_m": 12.0}
     inspector.post(
         f"visits/{visit['id']}/check-in", {"id": str(uuid4()), "at": _now(), "location": place}
     )

@@ -31,6 +31,9 @@ class Command(BaseCommand):
         if settings.PRODUCTION:
             raise CommandError("run is for the embedded world; see docs/deploy.md for production.")
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+        settings.STATIC_ROOT.mkdir(
+            exist_ok=True
+        )  # served from the packages; an empty folder is quiet
         call_command("migrate", verbosity=0)
         call_command("load_demo", verbosity=0)
         self._greet(options["host"], options["port"])
