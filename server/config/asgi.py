@@ -16,6 +16,7 @@ http = get_asgi_application()  # sets Django up: models may be imported only bel
 from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 
 from server.config.checks import refuse_unfit_start  # noqa: E402
+from server.config.limits import BodyLimit  # noqa: E402
 from server.messaging.consumers import InboxConsumer  # noqa: E402
 
 refuse_unfit_start()
@@ -37,4 +38,4 @@ websocket = URLRouter(
     ]
 )
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket})
+application = ProtocolTypeRouter({"http": BodyLimit(http), "websocket": websocket})

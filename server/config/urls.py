@@ -10,7 +10,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "server.console.pages.bad_request"
-handler403 = "server.console.pages.forbidden"
-handler404 = "server.console.pages.not_found"
-handler500 = "server.console.pages.server_error"
+handler400 = "server.config.refusals.bad_request"
+handler403 = "server.config.refusals.forbidden"
+handler404 = "server.config.refusals.not_found"
+handler500 = "server.config.refusals.server_error"
