@@ -28,7 +28,7 @@ def test_from_a_planned_inspection_to_a_closed_finding_twice(live_server):
     school = School.objects.get(memberships__user__username="school1")
     closed = Finding.objects.filter(school=school).exclude(pk__in=before)
     assert [finding.state for finding in closed] == ["closed", "closed"]
-    assert [finding.severity for finding in closed] == ["severe", "severe"]
+    assert [finding.severity for finding in closed] == ["major", "major"]
     assert FindingAction.objects.filter(finding__in=closed, media__isnull=False).count() == 2
     visits = Visit.objects.filter(pk__in=closed.values("visit"))
     assert {visit.state for visit in visits} == {"completed"}
