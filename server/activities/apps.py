@@ -1,9 +1,11 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class ActivitiesConfig(AppConfig):
     name = "server.activities"
     label = "activities"
+    verbose_name = _("督导工作")
 
     def ready(self) -> None:
         from server.activities.services import attaching, deriving

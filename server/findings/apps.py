@@ -1,11 +1,13 @@
 from datetime import timedelta
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class FindingsConfig(AppConfig):
     name = "server.findings"
     label = "findings"
+    verbose_name = _("督导工作")
 
     def ready(self) -> None:
         from server.activities.services.deriving import chain_joined, register_deriver

@@ -1,9 +1,11 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class MessagingConfig(AppConfig):
     name = "server.messaging"
     label = "messaging"
+    verbose_name = _("通知")
 
     def ready(self) -> None:
         from server.messaging import delivering
