@@ -55,6 +55,8 @@ class SchoolsByTown(forms.ModelMultipleChoiceField):
             groups.setdefault(str(school.area), []).append((str(school.pk), school.name))
         self.widget.choices = self._choices = list(groups.items())
 
+    queryset = property(lambda self: self._queryset, _set_queryset)
+
 
 class ConsoleForm(forms.Form):
     """A form of a console page; `by` is who fills it in, and limits the choices."""

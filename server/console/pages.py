@@ -21,7 +21,7 @@ def landing(request: HttpRequest) -> HttpResponse:
 
 
 @requires_csrf_token
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django calls it so
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(
         HTTPStatus.BAD_REQUEST,
         _("请求无法处理"),
@@ -30,7 +30,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 @requires_csrf_token
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django calls it so
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(
         HTTPStatus.FORBIDDEN,
         _("您无权进行此操作"),
@@ -39,7 +39,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 @requires_csrf_token
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django calls it so
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(
         HTTPStatus.NOT_FOUND,
         _("找不到这个页面"),

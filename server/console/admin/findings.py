@@ -113,13 +113,11 @@ class FindingAdmin(ScopedAdmin):
     def facts(self, request: HttpRequest, row: Finding) -> Sequence[tuple[Text, Any]]:
         return [
             (_("学校"), page_link(row.school)),
-            (_("状态"), finding_shown(row).badge),
-            (_("严重程度"), self.severity_shown(row)),
             (_("整改期限"), row.due_on.isoformat()),
             (_("督导活动"), page_link(row.activity) if row.activity else "—"),
             (_("入校任务"), page_link(row.visit, _("查看")) if row.visit else "—"),
             (_("提出人"), row.raised_by),
-            (_("检查项"), row.item or "—"),
+            (_("提出时间"), row.created_at),
         ]
 
     def deeds(self, request: HttpRequest, row: Finding) -> Mapping[str, Deed]:

@@ -72,3 +72,12 @@ for (const pick of document.querySelectorAll(".dx-pick")) {
 for (const select of document.querySelectorAll("select[data-submits]")) {
   select.addEventListener("change", () => select.form.submit());
 }
+
+for (const button of document.querySelectorAll("[data-unfolds]")) {
+  button.addEventListener("click", () => {
+    for (const section of button.closest(".dx-card").querySelectorAll(".dx-section")) {
+      section.open = true;
+    }
+    button.parentElement.remove();
+  });
+}
