@@ -56,7 +56,13 @@ class Sessions(PagesOnly, SessionMiddleware):
 
 
 class Common(PagesOnly, CommonMiddleware):
-    pass
+    """Of what it does for pages, interfaces need the length: without it answers go out in chunks."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Any:
+        response = super().__call__(request)
+        if not response.streaming and "Content-Length" not in response.headers:
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
 
 
 class Csrf(PagesOnly, CsrfViewMiddleware):

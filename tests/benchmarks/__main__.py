@@ -1,0 +1,147 @@
+"""`make bench`: measure the product beside the reference and verify what was stored."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks import report
+from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
+from tests.benchmarks.processes import Memory, World, world
+from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, Unexpected
+from tests.benchmarks.verify import Wrong, settle, verify
+from tests.services import Missing
+from tests.services.base import Failed
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST = 20_000
+"""Operations in one run: bounds what lies on the disk between two runs."""
+SMOKE_MOST = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    runs: int
+    clients: tuple[int, ...]
+    scenarios: tuple[str, ...]
+    most: int
+
+
+@dataclass
+class Bench:
+    """One benchmark of a world that runs."""
+
+    world: World
+    options: Options
+    run: Callable[[Load], Outcome]
+    memory: list[Memory] = field(default_factory=list)
+
+    def figures(self) -> list[report.Figure]:
+        figures = []
+        report.say_heading()
+        for scenario in self.options.scenarios:
+            self._warm_up(scenario)
+            for clients in self.options.clients:
+                figures.append(self._figure(scenario, clients))
+                report.say_figure(figures[-1])
+        return figures
+
+    def _warm_up(self, scenario: str) -> None:
+        """Not measured: threads, connections, prepared statements and compiled forms come to be."""
+        seconds = min(1.0, self.options.seconds)
+        self._product(scenario, clients=max(self.options.clients), seconds=seconds)
+        if scenario in SUBMITTING:
+            self._bare(scenario, clients=max(self.options.clients), seconds=seconds)
+
+    def _figure(self, scenario: str, clients: int) -> report.Figure:
+        ours, bare = [], []
+        for _number in range(self.options.runs):
+            if scenario in SUBMITTING:
+                bare.append(self._bare(scenario, clients, self.options.seconds))
+            ours.append(self._product(scenario, clients, self.options.seconds))
+        return report.figure(scenario, clients, ours, bare)
+
+    def _product(self, scenario: str, clients: int, seconds: float) -> Outcome:
+        outcome = self.run(self._load(self.world.product_port, scenario, clients, seconds))
+        self._remember_memory()
+        place = {"database_url": self.world.database_url, "media": self.world.media}
+        if scenario in SUBMITTING:
+            version = self.world.plan["version"]
+            verify(**place, scenario=scenario, version=version, stored=outcome.stored)
+            settle(**place)
+        return outcome
+
+    def _bare(self, scenario: str, clients: int, seconds: float) -> Outcome:
+        outcome = self.run(self._load(self.world.bare_port, scenario, clients, seconds))
+        self.world.clear_bare()
+        return outcome
+
+    def _load(self, port: int, scenario: str, clients: int, seconds: float) -> Load:
+        return Load(
+            port=port,
+            scenario=scenario,
+            clients=clients,
+            seconds=seconds,
+            most=self.options.most,
+            version=self.world.plan["version"],
+            phones=self.world.plan["phones"],
+        )
+
+    def _remember_memory(self) -> None:
+        """Keep the largest."""
+        memory = self.world.memory()
+        if report.product_megabytes(memory) > report.product_megabytes(self.memory):
+            self.memory = memory
+
+
+def main(arguments: Sequence[str]) -> int:
+    options, output = _options(arguments)
+    signal.signal(signal.SIGTERM, _leave)
+    # A process of its own, started afresh: it shares nothing with what it measures.
+    context = multiprocessing.get_context("spawn")
+    try:
+        with world() as running, ProcessPoolExecutor(1, mp_context=context) as sender:
+            wait = options.seconds + 3 * GRACE
+            bench = Bench(
+                running, options, lambda load: sender.submit(run, load).result(timeout=wait)
+            )
+            figures = bench.figures()
+    except (Missing, Failed, Broken, Unexpected, Wrong) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    report.say_memory(bench.memory)
+    if output:
+        report.write(output, figures, bench.memory)
+        report.say(f"\n{output}")
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="short; judges errors, never time")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
+    parser.add_argument("--runs", type=int, default=3, help="of each figure")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
+    given = parser.parse_args(arguments)
+    scenarios = tuple(given.only)
+    if given.smoke:
+        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST), None
+    options = Options(given.seconds, given.runs, tuple(given.clients), scenarios, MOST)
+    return options, given.output
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""The product as production runs it, the reference beside it, and what memory they take.
+
+    api      granian, WSGI, 2 workers, connections to the database that persist
+    live     uvicorn, web sockets
+    worker   background work
+    bare     the reference: granian with the same options (bare.py)
+
+PostgreSQL with durable settings and Redis come from tests.services. What differs from production is
+the store, a folder: with S3 a phone's photos would not pass this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.services import DURABLE_POSTGRES, REDIS, Running, Service, running
+from tests.services.base import Workshop, free_port, listens
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+BARE_DATABASE = "bare"
+GRANIAN = (
+    *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--no-ws"),
+    *("--blocking-threads", "2", "--blocking-threads-idle-timeout", "600"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Of one process, in megabytes. `pss` shares out what processes have in common."""
+
+    part: str
+    process: str
+    rss: float
+    pss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything that runs."""
+
+    product_port: int
+    bare_port: int
+    database_url: str
+    folder: Path
+    plan: dict[str, Any]
+    parts: tuple[Running, ...]
+
+    @property
+    def media(self) -> Path:
+        return self.folder / "var" / "media"
+
+    def clear_bare(self) -> None:
+        """Remove the files that the reference wrote."""
+        for path in (self.folder / "bare").iterdir():
+            path.unlink()
+
+    def memory(self) -> list[Memory]:
+        """Of every process now."""
+        found = []
+        for part in self.parts:
+            for pid in part.processes:
+                for each in _with_children(int(pid)):
+                    found += _memory(part.name, each)
+        return found
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Start everything, end everything. Raises Missing and Failed."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="duxue-bench-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        for name in ("var/static", "bare"):
+            (folder / name).mkdir(parents=True)
+        postgres = stack.enter_context(running(DURABLE_POSTGRES))
+        redis = stack.enter_context(running(REDIS))
+        environment = _environment(postgres.url, redis.url, folder)
+        plan = _prepare(environment)
+        _copy_database(postgres.url)
+        bare = {
+            "BARE_DATABASE_URL": postgres.url.rpartition("/")[0] + f"/{BARE_DATABASE}",
+            "BARE_FOLDER": str(folder / "bare"),
+            "BARE_SAMPLE": plan["sample"],
+        }
+        services = (
+            _granian("api", "server.config.wsgi:application", environment),
+            _live(environment),
+            _worker(environment),
+            _granian("bare", "tests.benchmarks.bare:application", bare),
+        )
+        api, live, worker, reference = [stack.enter_context(running(each)) for each in services]
+        yield World(
+            product_port=int(api.url),
+            bare_port=int(reference.url),
+            database_url=postgres.url,
+            folder=folder,
+            plan=plan,
+            parts=(api, live, worker, redis, postgres, reference),
+        )
+
+
+def _environment(database_url: str, redis_url: str, folder: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "CHANNEL_URL": redis_url,
+        "VAR_DIR": str(folder / "var"),
+        "CONN_MAX_AGE": "600",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def _command(environment: Mapping[str, str], *command: str | Path) -> list[str]:
+    """The command in an environment that holds of ours only what any program needs."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    values = {**kept, "PYTHONPATH": str(ROOT), **environment}
+    settings = {"DJANGO_SETTINGS_MODULE": "server.config.settings"}
+    pairs = [f"{name}={value}" for name, value in {**values, **settings}.items()]
+    return ["/usr/bin/env", "-i", *pairs, *map(str, command)]
+
+
+def _prepare(environment: Mapping[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        _command(environment, sys.executable, "-m", "tests.benchmarks.prepare"),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        check=True,
+    )
+    plan: dict[str, Any] = json.loads(done.stdout)
+    return plan
+
+
+def _copy_database(url: str) -> None:
+    """The reference has tables and rows like the product's, and does not disturb them."""
+    with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {BARE_DATABASE} TEMPLATE duxue")  # type: ignore[call-overload]
+
+
+def _granian(name: str, target: str, environment: Mapping[str, str]) -> Service:
+    def start(workshop: Workshop) -> str:
+        port = free_port()
+        command = (BIN / "granian", *GRANIAN, "--port", str(port), target)
+        workshop.spawn(f"{name}.log", *_command(environment, *command))
+        workshop.wait(lambda: listens(port), what=name)
+        return str(port)
+
+    return Service(name=name, variable="", start=start)
+
+
+def _live(environment: Mapping[str, str]) -> Service:
+    def start(workshop: Workshop) -> str:
+        port = free_port()
+        options = ("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off")
+        command = (BIN / "uvicorn", *options, "server.config.asgi:application")
+        workshop.spawn("live.log", *_command({**environment, "CONN_MAX_AGE": "0"}, *command))
+        workshop.wait(lambda: listens(port), what="live")
+        return str(port)
+
+    return Service(name="live", variable="", start=start)
+
+
+def _worker(environment: Mapping[str, str]) -> Service:
+    def start(workshop: Workshop) -> str:
+        command = (sys.executable, "-m", "server", "worker")
+        workshop.spawn("worker.log", *_command(environment, *command))
+        return ""
+
+    return Service(name="worker", variable="", start=start)
+
+
+def _with_children(pid: int) -> list[int]:
+    found = [pid]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += _with_children(int(child))
+    return found
+
+
+def _memory(part: str, pid: int) -> list[Memory]:
+    """Nothing for a process that has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        command = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return []
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return [
+        Memory(
+            part=part,
+            process=f"{command} {pid}",
+            rss=kilobytes["Rss"] / 1024,
+            pss=kilobytes["Pss"] / 1024,
+        )
+    ]
