@@ -9,7 +9,7 @@ from uuid import uuid4
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -35,6 +35,10 @@ def request_id(get_response: Handler) -> Handler:
     return middleware
 
 
+def is_interface(request: HttpRequest) -> bool:
+    return request.path.startswith(INTERFACES)
+
+
 class PagesOnly:
     """Mixed into Django's middleware: the interfaces pass it by."""
 
@@ -42,7 +46,7 @@ class PagesOnly:
     get_response: Callable[[HttpRequest], Any]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Any:
-        if request.path.startswith(INTERFACES):
+        if is_interface(request):
             return self.get_response(request)
         return super().__call__(request)  # type: ignore[misc]
 
@@ -60,13 +64,18 @@ class Common(PagesOnly, CommonMiddleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Any:
         response = super().__call__(request)
-        if not response.streaming and "Content-Length" not in response.headers:
+        if isinstance(response, HttpResponse) and "Content-Length" not in response.headers:
             response.headers["Content-Length"] = str(len(response.content))
         return response
 
 
 class Csrf(PagesOnly, CsrfViewMiddleware):
-    pass
+    def process_view(
+        self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
+    ) -> HttpResponseForbidden | None:
+        if is_interface(request):
+            return None
+        return super().process_view(request, callback, callback_args, callback_kwargs)
 
 
 class Authentication(PagesOnly, AuthenticationMiddleware):
