@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import CharField, Q, QuerySet, UUIDField, Value
+from django.db.models import CharField, Q, QuerySet, Subquery, UUIDField, Value
+from django.db.models.functions import Cast
 
 from mobile_api.pagination import CursorInvalid, decode, encode
 from mobile_api.serializers.common import Shape
@@ -181,10 +182,12 @@ class FeedPage:
 
 def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, Any]) -> FeedPage:
     """The page after the cursor; without one the first of a full copy. Raises CursorInvalid."""
-    scope = _scope_of(user)
+    scope, newest = _standing(user)
     if cursor is None:
         return _copy(user, Position(scope, latest_cursor(), kind=0), limit, context)
     position = Position.parse(cursor)
+    if position.feed[1] > newest:
+        raise CursorInvalid  # from another life of the database
     if position.scope != scope:
         start = Position(scope, position.feed, kind=0)
         page = _copy(user, start, limit, context)
@@ -226,8 +229,6 @@ def _copy(user: User, position: Position, limit: int, context: dict[str, Any]) -
 def _changes(user: User, position: Position, limit: int, context: dict[str, Any]) -> FeedPage:
     schools = schools_known_to(user).values("pk")
     rows = changes_after(position.feed, schools=schools, user_id=user.pk, limit=limit + 1)
-    if not rows and position.feed > latest_cursor():
-        raise CursorInvalid  # from another life of the database
     page = rows[:limit]
     feed = (page[-1].txid, page[-1].pk) if page else position.feed
     changes = _rendered(user, page, context)
@@ -285,25 +286,28 @@ def _change(type_: str, pk: UUID, data: Any) -> dict[str, Any]:
 # ---- cursors ----------------------------------------------------------------------------------
 
 
-def _scope_of(user: User) -> str:
-    """A digest of the person's roles and appointments of today: one query."""
-    roles = (
-        user.memberships.filter(in_term())
+def _standing(user: User) -> tuple[str, int]:
+    """A digest of the person's roles and appointments of today, and the feed's newest sequence.
+
+    One query for all three: this is what an idle phone costs, every time that it asks.
+    """
+    roles = user.memberships.filter(in_term()).order_by()
+    appointments = user.appointments.filter(in_term()).order_by()
+    newest = Change.objects.order_by("-id").values("id")[:1]
+    rows = roles.values_list("pk", "role", "area_id", "school_id").union(
+        appointments.values_list("pk", Value("appointed"), NOTHING, "school_id"),
+        User.objects.filter(pk=user.pk)
         .order_by()
-        .values_list("pk", "role", "area_id", "school_id")
+        .values_list("pk", Cast(Subquery(newest), CharField()), NOTHING, NOTHING),
+        all=True,
     )
-    appointed = (
-        user.appointments.filter(in_term())
-        .annotate(
-            role=Value("appointed", output_field=CharField()),
-            area=Value(None, output_field=UUIDField()),
-        )
-        .order_by()
-        .values_list("pk", "role", "area", "school_id")
-    )
-    rows = sorted(str(row) for row in roles.union(appointed, all=True))
-    text = "\n".join([str(user.is_superuser), *rows])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    standing = {row[0]: row for row in rows}
+    sequence = standing.pop(user.pk)[1]
+    text = "\n".join([str(user.is_superuser), *sorted(map(str, standing.values()))])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), int(sequence or 0)
+
+
+NOTHING = Value(None, output_field=UUIDField())
 
 
 def _stored(txid: int, sequence: int) -> FeedCursor:

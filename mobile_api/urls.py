@@ -80,5 +80,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("mobile_api.openrosa.urls")),
-    re_path("^api/v1(/|$)", unknown_address),
+    re_path("^api/v1(?:/|$)", unknown_address),
 ]
