@@ -1,4 +1,4 @@
-"""The accept path's insert: one statement on PostgreSQL, three on a database without writing CTEs.
+"""The accept path's insert: one statement on PostgreSQL, four on a database without writing CTEs.
 
 Measured: one prepared statement instead of the ORM's several takes 87 % more submissions a second.
 """
@@ -10,8 +10,9 @@ from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, models, transaction
 
+from media_storage.models import MediaObject
 from server.activities.models import Submission, SubmissionAttachment
 from server.core.changes import Change
 
@@ -24,11 +25,15 @@ class Place(Protocol):
 
 
 def insert_submission(
-    row: Submission, attachments: Sequence[SubmissionAttachment], place: Place
+    row: Submission,
+    attachments: Sequence[SubmissionAttachment],
+    media: Sequence[MediaObject],
+    place: Place,
 ) -> bool:
-    """Insert the submission, its attachments and its change row; False where the id is taken.
+    """Insert the submission, its attachments, their new media and its change row, or nothing.
 
-    In the caller's transaction. Other constraints' violations raise IntegrityError.
+    False where the id is taken. A transaction of its own, or part of the caller's. Other
+    constraints' violations raise IntegrityError.
     """
     change = Change(
         type="submission",
@@ -37,27 +42,35 @@ def insert_submission(
         user_id=None if place.school_id else row.sender_id,
     )
     if connection.vendor == "postgresql":
-        return _in_one_statement(row, attachments, change)
-    return _step_by_step(row, attachments, change)
+        return _in_one_statement(row, attachments, media, change)
+    return _step_by_step(row, attachments, media, change)
 
 
+@transaction.atomic
 def _step_by_step(
-    row: Submission, attachments: Sequence[SubmissionAttachment], change: Change
+    row: Submission,
+    attachments: Sequence[SubmissionAttachment],
+    media: Sequence[MediaObject],
+    change: Change,
 ) -> bool:
     if Submission.objects.filter(pk=row.pk).exists():  # one writer at a time: no race here
         return False
     row.save(force_insert=True)
+    MediaObject.objects.bulk_create(media)
     SubmissionAttachment.objects.bulk_create(attachments)
     change.save(force_insert=True)
     return True
 
 
 def _in_one_statement(
-    row: Submission, attachments: Sequence[SubmissionAttachment], change: Change
+    row: Submission,
+    attachments: Sequence[SubmissionAttachment],
+    media: Sequence[MediaObject],
+    change: Change,
 ) -> bool:
-    values = [field.get_db_prep_save(value, connection) for field, value in _fields_of(row)]
     parameters = [
-        *values,
+        *_values(row),
+        *(value for each in media for value in _values(each)),
         [attachment.name for attachment in attachments],
         [attachment.media_id for attachment in attachments],
         change.type,
@@ -65,26 +78,33 @@ def _in_one_statement(
         change.user_id,
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_statement(), parameters)
+        cursor.execute(_statement(len(media)), parameters)
         inserted: int = cursor.fetchone()[0]
     return inserted == 1
 
 
-def _fields_of(row: Submission) -> list[tuple[Any, Any]]:
-    return [(f, getattr(row, f.attname)) for f in Submission._meta.concrete_fields]
+def _values(row: models.Model) -> list[Any]:
+    return [
+        field.get_db_prep_save(getattr(row, field.attname), connection)
+        for field in _fields(type(row))
+    ]
 
 
 @cache
-def _statement() -> str:
-    fields = Submission._meta.concrete_fields
-    columns = ", ".join(f'"{field.column}"' for field in fields)
-    values = ", ".join(f"%s::{field.db_type(connection)}" for field in fields)
+def _fields(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+    """The columns that we fill in; the others have a default in the database."""
+    return [field for field in model._meta.concrete_fields if not field.has_db_default()]
+
+
+@cache
+def _statement(media_count: int) -> str:
     # Table and column names come from the models, values are parameters.
     return f"""
         WITH stored AS (
-            INSERT INTO activities_submission ({columns}) VALUES ({values})
+            INSERT INTO activities_submission ({_columns(Submission)})
+            VALUES {_placeholders(Submission)}
             ON CONFLICT (id) DO NOTHING RETURNING id
-        ), files AS (
+        ){_media_part(media_count)}, files AS (
             INSERT INTO activities_submissionattachment (submission_id, name, media_id)
             SELECT stored.id, file.name, file.media_id
             FROM stored, unnest(%s::varchar[], %s::uuid[]) AS file (name, media_id)
@@ -94,3 +114,26 @@ def _statement() -> str:
         )
         SELECT count(*) FROM stored
     """  # noqa: S608
+
+
+def _media_part(count: int) -> str:
+    if not count:
+        return ""
+    columns, rows = _columns(MediaObject), ", ".join([_placeholders(MediaObject)] * count)
+    return f""", media AS (
+            INSERT INTO media_storage_mediaobject ({columns})
+            SELECT media.* FROM stored, (VALUES {rows}) AS media
+        )"""  # noqa: S608
+
+
+def _columns(model: type[models.Model]) -> str:
+    return ", ".join(f'"{field.column}"' for field in _fields(model))
+
+
+def _placeholders(model: type[models.Model]) -> str:
+    return "(" + ", ".join(f"%s::{_type(field)}" for field in _fields(model)) + ")"
+
+
+def _type(field: models.Field[Any, Any]) -> str:
+    """Without a length: a cast would cut what is too long, where an insert refuses it."""
+    return str(field.db_type(connection)).partition("(")[0]

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from server.core import clock
 from server.core.errors import Invalid, NotAuthenticated, NotFound, Problem
+from server.core.standing import StandingQuery
 from server.grid.models import User
 from server.messaging.channels.socket import end_connections
 from server.messaging.models import Device
@@ -154,11 +155,18 @@ def device_for_token(token: str) -> Device:
 
     Raises TokenUnknown, TokenRevoked, TokenExpired, AccountInactive.
     """
-    return _usable(Device.objects.select_related("user").filter(token_digest=_digest(token)))
+    return _usable(_BY_TOKEN.first(_digest(token)))
 
 
-def _usable(rows: QuerySet[Device]) -> Device:
-    device = rows.first()
+_BY_TOKEN = StandingQuery(
+    lambda digest: Device.objects.select_related("user").filter(token_digest=digest).order_by(), str
+)
+_BY_ID = StandingQuery(
+    lambda id: Device.objects.select_related("user").filter(id=id).order_by(), UUID
+)
+
+
+def _usable(device: Device | None) -> Device:
     if device is None:
         raise TokenUnknown
     if device.revoked_at is not None:
@@ -211,7 +219,7 @@ def device_for_key(key: str) -> Device:
     head, mac = raw[:-_KEY_MAC_BYTES], raw[-_KEY_MAC_BYTES:]
     if len(raw) != _KEY_BYTES or not hmac.compare_digest(mac, _key_mac(head)):
         raise TokenUnknown
-    device = _usable(Device.objects.select_related("user").filter(id=UUID(bytes=head[:16])))
+    device = _usable(_BY_ID.first(UUID(bytes=head[:16])))
     if device.key_version != int.from_bytes(head[16:], "big"):
         raise TokenRevoked
     return device
@@ -238,9 +246,9 @@ def new_openrosa_password(*, device: Device) -> str:
 def device_for_basic(username: str, password: str) -> Device:
     """The device of a generated password. Raises as `device_for_token` does."""
     return _usable(
-        Device.objects.select_related("user").filter(
-            openrosa_password_digest=_digest(password), user__username=username
-        )
+        Device.objects.select_related("user")
+        .filter(openrosa_password_digest=_digest(password), user__username=username)
+        .first()
     )
 
 

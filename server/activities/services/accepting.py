@@ -1,6 +1,6 @@
 """The accept path: store what a phone sent, once, whole, and derive everything else later.
 
-One transaction inserts the submission, the files that it names and the change-log row; a unique id
+One statement inserts the submission, the files that it names and the change-log row; a unique id
 decides races, so that identical posts at the same moment all succeed. No row that other submissions
 touch is locked or updated.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -33,6 +34,7 @@ from server.activities.services.visits import ActivityClosed
 from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import ContentConflict, Invalid, NotFound, Problem, WrongState
+from server.core.standing import StandingQuery
 from server.core.work import wake
 from server.instruments.queries import PublishedForm, UnknownForm, instruments_visible_to
 from server.messaging.models import Device
@@ -117,13 +119,14 @@ def check_files_named(document: Document, names: Sequence[str]) -> None:
         )
 
 
-@transaction.atomic
 def _store(
     document: Document, device: Device, files: Sequence[BroughtFile], place: _Place
 ) -> Accepted:
-    MediaObject.objects.bulk_create([file.media for file in files if file.fresh])
     brought = {file.name: file.media for file in files}
-    if insert_submission(_row(document, device, place), _attachments(document, brought), place):
+    fresh = [file.media for file in files if file.fresh]
+    attachments = _attachments(document, brought)
+    # One statement, so it needs no transaction around it.
+    if insert_submission(_row(document, device, place), attachments, fresh, place):
         wake("submissions")
         absent = document.files - {n for n, media in brought.items() if media.is_uploaded}
         return Accepted(document.id, Outcome.NEW, frozenset(absent))
@@ -163,8 +166,10 @@ def _attachments(document: Document, brought: dict[str, MediaObject]) -> list[Su
     ]
 
 
+@transaction.atomic
 def _join(document: Document, device: Device, files: Sequence[BroughtFile]) -> Accepted:
     """The id is taken: add what the stored submission lacks, keep what contradicts it."""
+    MediaObject.objects.bulk_create([file.media for file in files if file.fresh])
     stored = Submission.objects.select_for_update().only("pk", "sha256").get(pk=document.id)
     if stored.sha256 != document.sha256:
         _keep_conflict(document, device)
@@ -240,21 +245,30 @@ def _place_of(document: Document, device: Device) -> _Place:
 
 
 def _named_visit(visit_id: UUID, form: PublishedForm, device: Device) -> _Place:
-    uses_form = Activity.instruments.through.objects.filter(
-        activity=OuterRef("activity"), instrument=form.instrument_id
-    )
-    visit = (
-        Visit.objects.filter(pk=visit_id, team=device.user_id)
-        .annotate(uses_form=Exists(uses_form))
-        .values("school_id", "state", "activity__state", "uses_form")
-        .first()
-    )
+    visit: Any = _VISIT.first(visit_id, device.user_id, form.instrument_id)
     if visit is None:
         raise NotFound(_("找不到这个任务，或它没有分配给您。请更新任务列表。"))
-    if not visit["uses_form"]:
+    if not visit.uses_form:
         raise FormNotOfVisit
-    if visit["activity__state"] == Activity.State.CLOSED:
+    if visit.activity.state == Activity.State.CLOSED:
         raise ActivityClosed(_("活动已结束，不能再填报。手机上的记录请保留，并联系督导办。"))
-    if visit["state"] not in FILLABLE_STATES:
+    if visit.state not in FILLABLE_STATES:
         raise VisitFinished(_("任务已审核，不能再填报。如需补充，请联系督导办退回任务。"))
-    return _Place(visit_id, visit["school_id"])
+    return _Place(visit_id, visit.school_id)
+
+
+def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit]:
+    """The visit of somebody in its team, with `uses_form`."""
+    uses_form = Activity.instruments.through.objects.filter(
+        activity=OuterRef("activity"), instrument=instrument_id
+    )
+    return (
+        Visit.objects.filter(pk=visit_id, team=user_id)
+        .select_related("activity")
+        .only("school_id", "state", "activity__state")
+        .annotate(uses_form=Exists(uses_form))
+        .order_by()
+    )
+
+
+_VISIT = StandingQuery(_visit_with_form, UUID, UUID, UUID)
