@@ -151,6 +151,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_DISABLE_ACCESS_LOG = True
+AXES_LOCKOUT_TEMPLATE = "console/locked.html"
 LOGIN_URL = "admin:login"
 DEVICE_TOKEN_DAYS = env.int("DEVICE_TOKEN_DAYS", default=180)
 DEMO_PASSWORD = "duxue-demo"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.db.models import QuerySet
@@ -42,7 +42,13 @@ class ManyFilesField(forms.FileField):
         return [super(ManyFilesField, self).clean(each, initial) for each in files]
 
 
-class SchoolsByTown(forms.ModelMultipleChoiceField):
+if TYPE_CHECKING:
+    _ManySchools = forms.ModelMultipleChoiceField[School]
+else:
+    _ManySchools = forms.ModelMultipleChoiceField
+
+
+class SchoolsByTown(_ManySchools):
     """Schools under the names of their towns."""
 
     def __init__(self, queryset: QuerySet[School], **kwargs: Any) -> None:

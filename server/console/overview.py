@@ -6,7 +6,7 @@ on how much there is. Every number knows the address of the list behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -202,7 +202,7 @@ def _overdue_visits(rows: QuerySet[Visit]) -> list[Visit]:
 
 def _visit_sums(rows: QuerySet[Visit]) -> list[dict[str, Any]]:
     """One row per town with its counts."""
-    return list(
+    counted: Iterable[Any] = (
         rows.order_by()
         .values("school__area", "school__area__name", "school__area__path")
         .annotate(
@@ -214,6 +214,7 @@ def _visit_sums(rows: QuerySet[Visit]) -> list[dict[str, Any]]:
         )
         .order_by("school__area__path")
     )
+    return list(counted)
 
 
 def _totals(sums: list[dict[str, Any]]) -> dict[str, int]:
@@ -432,7 +433,7 @@ def _deliveries(selection: Selection) -> list[Number]:
             counts.get(state.value, 0),
             state.label,
             shown(state).tone,
-            _list("messaging_delivery", state__exact=state.value, **period),
+            _list("messaging_delivery", None, state__exact=state.value, **period),
         )
         for state in Delivery.State
     ]

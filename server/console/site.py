@@ -54,5 +54,5 @@ class ConsoleSite(ThemedSite):
             "is_fullwidth": "1",
             **(extra_context or {}),
         }
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return TemplateResponse(request, "console/overview.html", context)

@@ -223,7 +223,7 @@ class ScopedAdmin(ThemedAdmin):
 
     def render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         site = self.admin_site
-        request.current_app = site.name  # type: ignore[attr-defined]
+        request.current_app = site.name
         whole = {**site.each_context(request), "opts": self.opts, "media": "", **context}
         return TemplateResponse(request, template, whole)
 

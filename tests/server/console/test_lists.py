@@ -1,0 +1,126 @@
+"""Every list and every page opens, and costs the same however much there is."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from server.activities.models import SubmissionConflict, Visit
+from server.core.clock import today
+from server.findings.models import Finding
+from server.findings.services import raise_finding
+from server.messaging.models import Device
+from tests.activities import device_of
+from tests.cast import Cast, add_person, add_school, appoint
+from tests.server.console.conftest import fill_in
+
+MODELS = [
+    "activities.activity",
+    "activities.submission",
+    "activities.submissionconflict",
+    "activities.visit",
+    "findings.finding",
+    "grid.appointment",
+    "grid.area",
+    "grid.membership",
+    "grid.school",
+    "grid.user",
+    "instruments.instrument",
+    "media_storage.mediaobject",
+    "messaging.delivery",
+    "messaging.device",
+    "messaging.notice",
+]
+
+
+def address(label: str, page: str, *args: object) -> str:
+    return reverse(f"admin:{label.replace('.', '_')}_{page}", args=args)
+
+
+def statements(client: Client, path: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert client.get(path).status_code == 200, path
+    return len(queries)
+
+
+@pytest.fixture
+def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
+    submission = made_visit.submissions.get()
+    return SubmissionConflict.objects.create(
+        submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
+    )
+
+
+def test_these_are_all_lists(db):
+    assert sorted(model._meta.label_lower for model in admin.site._registry) == MODELS
+
+
+@pytest.mark.parametrize("label", MODELS)
+def test_every_list_and_page_opens(label, office, conflict, cast: Cast):
+    device_of(cast.ada)
+    model = next(each for each in admin.site._registry if each._meta.label_lower == label)
+    row = admin.site._registry[model].visible_to(cast.office).first()
+    assert row is not None
+    for path in (address(label, "changelist"), address(label, "change", row.pk)):
+        answer = office.get(path)
+        assert answer.status_code == 200
+        assert "督学 Duxue" in answer.content.decode()
+
+
+@pytest.mark.parametrize("label", MODELS)
+def test_a_list_costs_the_same_for_more_rows(label, office, conflict, cast: Cast):
+    device_of(cast.ada)
+    office.get("/admin/")
+    before = statements(office, address(label, "changelist"))
+    enlarge(cast, conflict)
+    assert statements(office, address(label, "changelist")) <= before
+
+
+def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
+    """More of everything that the lists show."""
+    for n in range(4):
+        school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
+        inspector = add_person(f"more{n}", f"增{n}", "inspector", area=cast.county)
+        appoint(inspector, school)
+        visit = Visit.objects.create(activity=conflict.submission.visit.activity, school=school)
+        visit.team.set([inspector, cast.ada])
+        submission = fill_in(visit, inspector, licence="no", licence_note="无")
+        SubmissionConflict.objects.create(
+            submission=submission, sender=cast.ada, format="json", raw=b"{}", sha256=f"{n}" * 64
+        )
+        raise_finding(
+            finding_id=uuid4(), by=cast.office, school_id=school.pk, title="问题", due_on=today()
+        )
+    assert Finding.objects.count() > 8
+    assert Device.objects.count() > 4
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/activities/visit/?progress=overdue",
+        "/admin/activities/visit/?progress=open&period=month",
+        "/admin/findings/finding/?standing=unsettled&age=week",
+        "/admin/findings/finding/?standing=to_verify",
+        "/admin/messaging/delivery/?state__exact=dead",
+        "/admin/grid/school/?inspector=without",
+        "/admin/grid/user/?role=inspector",
+        "/admin/grid/appointment/?term=now",
+        "/admin/findings/finding/?standing=nonsense&activity=nonsense&town=nonsense",
+    ],
+)
+def test_filters_live_in_the_address(path, office, made_visit: Visit):
+    assert office.get(path).status_code == 200
+
+
+def test_a_filter_narrows_the_list(office, made_visit: Visit, cast: Cast):
+    rows = office.get("/admin/activities/visit/?progress=done").context["cl"].queryset
+    assert [visit.school for visit in rows] == [cast.school]
