@@ -52,6 +52,8 @@ PUT, DELETE = "put", "delete"
 
 Rows = QuerySet[Any]
 
+NOTHING = Value(None, output_field=UUIDField())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -305,9 +307,6 @@ def _standing(user: User) -> tuple[str, int]:
     sequence = standing.pop(user.pk)[1]
     text = "\n".join([str(user.is_superuser), *sorted(map(str, standing.values()))])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), int(sequence or 0)
-
-
-NOTHING = Value(None, output_field=UUIDField())
 
 
 def _stored(txid: int, sequence: int) -> FeedCursor:

@@ -18,6 +18,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
 from django.utils import timezone
 
+from server.core import changes
 from server.grid.models import User
 from tests.cast import PASSWORD
 
@@ -113,13 +114,13 @@ class Phone:
 
     def sync(self, cursor: str | None = None, **query: Any) -> tuple[list[Any], str]:
         """All changes after the cursor, and the next cursor."""
-        changes: list[Any] = []
+        found: list[Any] = []
         while True:
             page = self.get("/sync", **query, **({"cursor": cursor} if cursor else {}))
-            changes += page["changes"]
+            found += page["changes"]
             cursor = page["cursor"]
             if not page["has_more"]:
-                return changes, cursor
+                return found, cursor
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -129,7 +130,15 @@ PhoneOf = Callable[[User], Phone]
 
 
 @pytest.fixture
-def phone(cast) -> PhoneOf:
+def settled(monkeypatch) -> None:
+    """The change feed shows what this test has written: its transaction, and those of tests beside
+    it on the same PostgreSQL, never end. tests/server/core/test_changes.py is about the real thing.
+    """
+    monkeypatch.setattr(changes, "_settled", lambda rows: rows)
+
+
+@pytest.fixture
+def phone(cast, settled) -> PhoneOf:
     """A phone on which this person of the cast has logged in."""
 
     def phone(user: User, device_id: UUID | None = None) -> Phone:
