@@ -87,7 +87,7 @@ def test_carla_reads_nobody_elses_notice(cast, phone, visit):
     ada.get(f"{path}/deliveries", status=404)
 
 
-def test_a_notice_speaks_the_readers_language(cast, phone, visit):
+def test_a_notice_names_what_it_is_about(cast, phone, visit):
     ada = phone(cast.ada)
     (notice,) = ada.get("/notices")["results"]
     assert notice["subject"] == {"type": "visit", "id": str(visit.pk)}

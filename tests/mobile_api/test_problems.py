@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -177,3 +178,17 @@ def test_chunks_are_cut_off_where_they_pass_the_limit(settings):
     assert (sent[0]["status"], len(seen)) == (413, 1)
     sent, seen = async_to_sync(call_asgi)([], [b"x" * 6, b""])
     assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(("room", "status"), [(0, 401), (-1, 413)])
+def test_a_chunked_body_is_read_up_to_the_limit(cast, settings, room, status):
+    body = json.dumps({"username": "a", "password": "b", "device": {"id": new()}}).encode()
+    settings.MAX_DOCUMENT_BYTES = len(body) + room
+    environ = {
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        "CONTENT_TYPE": "application/json",
+    }
+    headers = {"Transfer-Encoding": "chunked"}
+    answer = Client().generic("POST", "/api/v1/auth/sessions", headers=headers, **environ)
+    problem_of(answer, status)
