@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -47,7 +47,12 @@ def moment(value: datetime | None) -> SafeString | str:
     local = timezone.localtime(value)
     exact = f"{local:%Y-%m-%d %H:%M}"
     age = clock.now() - value
-    words = exact if age.days >= 7 else _("%(time)s前") % {"time": timesince(value, depth=1)}
+    if age.days >= 7:
+        words = exact
+    elif age < timedelta(minutes=1):
+        words = _("刚刚")
+    else:
+        words = _("%(time)s前") % {"time": timesince(value, depth=1)}
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(timespec="seconds"),
