@@ -6,6 +6,7 @@ Over WSGI the views look before they read.
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -77,7 +78,9 @@ async def _refuse(scope: Any, send: Any, limit: int) -> None:
 
 
 def _response(scope: Any, limit: int) -> HttpResponse:
+    refusal: HttpResponse
     request = HttpRequest()
+    request.id = uuid4().hex  # type: ignore[attr-defined]
     headers = dict(scope["headers"])
     request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
     with translation.override(translation.get_language_from_request(request)):
@@ -85,5 +88,7 @@ def _response(scope: Any, limit: int) -> HttpResponse:
         if scope["path"].startswith(("/key/", "/openrosa/")):
             refusal = xml_response(message_xml(str(error), failed=True))
             refusal["X-OpenRosa-Version"] = "1.0"
-            return refusal
-        return problem_response(request, error)
+        else:
+            refusal = problem_response(request, error)
+    refusal["X-Request-ID"] = request.id  # type: ignore[attr-defined]
+    return refusal
