@@ -21,10 +21,12 @@ from mobile_api.serializers.work import (
     SubmissionQuery,
 )
 from mobile_api.views.base import PhoneView, one
+from server.activities.models import Submission
 from server.activities.queries import submissions_visible_to, with_attachments
 from server.activities.services.accepting import Outcome, accept_submission
 from server.activities.services.attaching import brought_files
 from server.activities.services.documents import Document, document_from_json
+from server.activities.services.quarantine import keeping_refused
 from server.core.errors import Invalid, Problem
 
 TAGS = ["Work"]
@@ -76,18 +78,19 @@ class SubmissionView(PhoneView):
     def put(self, request: Request, id: UUID) -> Response:
         """Send a filled-in instrument: 201 new, 200 the same again.
 
-        409: other content under the same id; both are kept. 422: answers break the form's rules,
-        and nothing is kept. Files may be named before they are uploaded, and brought by a later,
+        409: other content under the same id; both are kept. 422: answers break the form's rules;
+        nothing is stored, and the office can read what was refused for a while. Files may be named before they are uploaded, and brought by a later,
         equal request.
         """
         raw = self.raw_body()
-        body = submission_in(raw)
-        files = [(file.name, file.media_id) for file in body.attachments]
-        accepted = accept_submission(
-            document=_document(id, body, raw),
-            device=self.device,
-            files=brought_files(owner=self.person, named=files),
-        )
+        with keeping_refused(device=self.device, format=Submission.Format.JSON, raw=raw):
+            body = submission_in(raw)
+            files = [(file.name, file.media_id) for file in body.attachments]
+            accepted = accept_submission(
+                document=_document(id, body, raw),
+                device=self.device,
+                files=brought_files(owner=self.person, named=files),
+            )
         return self.out(AcceptedOut, accepted, 201 if accepted.outcome is Outcome.NEW else 200)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import connection, models, transaction
+from psycopg.types.json import Jsonb
 
 from media_storage.models import MediaObject
 from server.activities.models import Submission, SubmissionAttachment
@@ -84,10 +85,16 @@ def _in_one_statement(
 
 
 def _values(row: models.Model) -> list[Any]:
+    """As psycopg takes them: of our columns' types only JSON needs to be told apart."""
+    kept = vars(row)
     return [
-        field.get_db_prep_save(getattr(row, field.attname), connection)
-        for field in _fields(type(row))
+        Jsonb(kept[name]) if is_json else kept[name] for name, is_json in _attributes(type(row))
     ]
+
+
+@cache
+def _attributes(model: type[models.Model]) -> list[tuple[str, bool]]:
+    return [(field.attname, isinstance(field, models.JSONField)) for field in _fields(model)]
 
 
 @cache

@@ -7,6 +7,8 @@ can still read what was sent.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.conf import settings
@@ -15,10 +17,24 @@ from django.db.models import F, QuerySet
 
 from server.activities.models import RefusedDocument
 from server.core import clock
-from server.core.errors import DuxueError
+from server.core.errors import ContentConflict, DuxueError, TooLarge, Unavailable
 from server.grid.models import Membership, User
 from server.grid.queries import OFFICES, area_paths, under
 from server.messaging.models import Device
+
+_NOT_THE_DOCUMENTS_FAULT = (ContentConflict, TooLarge, Unavailable)
+"""A conflict is kept as such; the others say nothing against the document: the phone sends it again."""
+
+
+@contextmanager
+def keeping_refused(*, device: Device, format: str, raw: bytes) -> Iterator[None]:
+    """Keep `raw` where the block refuses it."""
+    try:
+        yield
+    except DuxueError as refusal:
+        if not isinstance(refusal, _NOT_THE_DOCUMENTS_FAULT):
+            keep_refused(device=device, format=format, raw=raw, refusal=refusal)
+        raise
 
 
 @transaction.atomic

@@ -7,9 +7,14 @@ from datetime import timedelta
 import pytest
 
 from server.activities.models import RefusedDocument
-from server.activities.services.quarantine import forget_old, keep_refused, refused_visible_to
+from server.activities.services.quarantine import (
+    forget_old,
+    keep_refused,
+    keeping_refused,
+    refused_visible_to,
+)
 from server.core import clock
-from server.core.errors import Invalid, Malformed, Problem
+from server.core.errors import ContentConflict, Invalid, Malformed, Problem, Unavailable
 from server.grid.models import User
 from tests.activities import device_of
 from tests.cast import Cast
@@ -36,6 +41,18 @@ def test_a_retry_is_counted_and_not_kept_again(cast: Cast):
         refuse(cast.ada)
     refuse(cast.ada, raw=b"<other")
     assert sorted(RefusedDocument.objects.values_list("times", flat=True)) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"), [(Malformed(), 1), (ContentConflict(), 0), (Unavailable(), 0)]
+)
+def test_only_what_is_held_against_the_document_is_kept(cast: Cast, refusal, kept: int):
+    with (
+        pytest.raises(type(refusal)),
+        keeping_refused(device=device_of(cast.ada), format="json", raw=b"{}"),
+    ):
+        raise refusal
+    assert RefusedDocument.objects.count() == kept
 
 
 def test_offices_see_what_was_refused_in_their_subtree_only(cast: Cast):
