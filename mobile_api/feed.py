@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import CharField, Q, QuerySet, Subquery, UUIDField, Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Concat
 
 from mobile_api.pagination import CursorInvalid, decode, encode
 from mobile_api.serializers.common import Shape
@@ -37,7 +37,7 @@ from server.activities.queries import (
     with_attachments,
 )
 from server.core import clock
-from server.core.changes import Change, changes_after, latest_cursor
+from server.core.changes import Change, changes_after, newest_settled
 from server.core.changes import Cursor as FeedCursor
 from server.findings.models import SETTLED
 from server.findings.queries import findings_listed_for, findings_visible_to
@@ -186,9 +186,9 @@ def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, 
     """The page after the cursor; without one the first of a full copy. Raises CursorInvalid."""
     scope, newest = _standing(user)
     if cursor is None:
-        return _copy(user, Position(scope, latest_cursor(), kind=0), limit, context)
+        return _copy(user, Position(scope, newest, kind=0), limit, context)
     position = Position.parse(cursor)
-    if position.feed[1] > newest:
+    if position.feed > newest:
         raise CursorInvalid  # from another life of the database
     if position.scope != scope:
         start = Position(scope, position.feed, kind=0)
@@ -196,7 +196,7 @@ def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, 
         return FeedPage(page.position, page.has_more, reset=True, changes=page.changes)
     if position.kind is not None:
         return _copy(user, position, limit, context)
-    return _changes(user, position, limit, context)
+    return _changes(user, position, newest, limit, context)
 
 
 # ---- the copy ---------------------------------------------------------------------------------
@@ -228,13 +228,17 @@ def _copy(user: User, position: Position, limit: int, context: dict[str, Any]) -
 # ---- the feed ---------------------------------------------------------------------------------
 
 
-def _changes(user: User, position: Position, limit: int, context: dict[str, Any]) -> FeedPage:
+def _changes(
+    user: User, position: Position, end: FeedCursor, limit: int, context: dict[str, Any]
+) -> FeedPage:
+    """What changed after the position. `end`, where the settled feed ended before we looked, is
+    where the next look begins: an idle phone would else pass everybody's changes every time."""
     schools = schools_known_to(user).values("pk")
     rows = changes_after(position.feed, schools=schools, user_id=user.pk, limit=limit + 1)
-    page = rows[:limit]
-    feed = (page[-1].txid, page[-1].pk) if page else position.feed
-    changes = _rendered(user, page, context)
-    return FeedPage(Position(position.scope, feed), len(rows) > limit, changes=changes)
+    page, has_more = rows[:limit], len(rows) > limit
+    read = (page[-1].txid, page[-1].pk) if page else position.feed
+    position = Position(position.scope, read if has_more else max(read, end))
+    return FeedPage(position, has_more, changes=_rendered(user, page, context))
 
 
 def _rendered(user: User, rows: Sequence[Change], context: dict[str, Any]) -> list[dict[str, Any]]:
@@ -288,25 +292,31 @@ def _change(type_: str, pk: UUID, data: Any) -> dict[str, Any]:
 # ---- cursors ----------------------------------------------------------------------------------
 
 
-def _standing(user: User) -> tuple[str, int]:
-    """A digest of the person's roles and appointments of today, and the feed's newest sequence.
+def _standing(user: User) -> tuple[str, FeedCursor]:
+    """A digest of the person's roles and appointments of today, and the end of the settled feed.
 
     One query for all three: this is what an idle phone costs, every time that it asks.
     """
     roles = user.memberships.filter(in_term()).order_by()
     appointments = user.appointments.filter(in_term()).order_by()
-    newest = Change.objects.order_by("-id").values("id")[:1]
+    place = Concat(Cast("txid", CharField()), Value(" "), Cast("id", CharField()))
+    newest = newest_settled().annotate(place=place).values("place")[:1]
     rows = roles.values_list("pk", "role", "area_id", "school_id").union(
         appointments.values_list("pk", Value("appointed"), NOTHING, "school_id"),
         User.objects.filter(pk=user.pk)
         .order_by()
-        .values_list("pk", Cast(Subquery(newest), CharField()), NOTHING, NOTHING),
+        .values_list("pk", Subquery(newest, output_field=CharField()), NOTHING, NOTHING),
         all=True,
     )
     standing = {row[0]: row for row in rows}
-    sequence = standing.pop(user.pk)[1]
+    end = standing.pop(user.pk)[1] or "0 0"
     text = "\n".join([str(user.is_superuser), *sorted(map(str, standing.values()))])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), int(sequence or 0)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), _place(end)
+
+
+def _place(text: str) -> FeedCursor:
+    txid, sequence = text.split()
+    return int(txid), int(sequence)
 
 
 def _stored(txid: int, sequence: int) -> FeedCursor:

@@ -96,8 +96,13 @@ def record_change(
 
 def latest_cursor() -> Cursor:
     """The cursor after everything that is settled now: where a fresh, complete copy starts."""
-    last = _settled(Change.objects.all()).order_by("-txid", "-id").values_list("txid", "id").first()
+    last = newest_settled().values_list("txid", "id").first()
     return last or START
+
+
+def newest_settled() -> QuerySet[Change]:
+    """The settled rows, the last in reading order first."""
+    return _settled(Change.objects.all()).order_by("-txid", "-id")
 
 
 def changes_after(

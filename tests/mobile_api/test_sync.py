@@ -257,6 +257,17 @@ def test_a_cursor_from_another_life_of_the_database_is_refused(cast, phone, visi
     assert ada.get("/sync", status=400, cursor=cursor)["code"] == "cursor_invalid"
 
 
+def test_an_idle_phones_cursor_moves_past_what_others_did(cast, phone, visit):
+    carla = phone(cast.carla)
+    _copy, cursor = carla.sync()
+    record_change("visit", visit.pk, school_id=cast.school.pk)
+    changes, later = carla.sync(cursor)
+    assert changes == []
+    assert later != cursor
+    record_change("school", cast.far_school.pk, school_id=cast.far_school.pk)
+    assert types(carla.sync(later)[0]) == ["put school"]
+
+
 def test_nothing_new_costs_three_queries_after_authentication(
     cast, phone, visit, django_assert_max_num_queries
 ):
