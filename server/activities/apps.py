@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -9,6 +11,9 @@ class ActivitiesConfig(AppConfig):
 
     def ready(self) -> None:
         from server.activities.services import attaching, deriving
+        from server.activities.services.quarantine import forget_old
+        from server.core import schedule
 
         deriving.start()
         attaching.start()
+        schedule.every("submissions.refused", timedelta(hours=1), forget_old)
