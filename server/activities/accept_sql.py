@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
 from django.db import connection, models, transaction
 from psycopg.types.json import Jsonb
 
@@ -88,7 +89,8 @@ def _values(row: models.Model) -> list[Any]:
     """As psycopg takes them: of our columns' types only JSON needs to be told apart."""
     kept = vars(row)
     return [
-        Jsonb(kept[name]) if is_json else kept[name] for name, is_json in _attributes(type(row))
+        Jsonb(kept[name], dumps=msgspec.json.encode) if is_json else kept[name]
+        for name, is_json in _attributes(type(row))
     ]
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.models import Model, QuerySet
 
 M = TypeVar("M", bound=Model)
@@ -34,7 +34,24 @@ class StandingQuery(Generic[M]):
         self._kinds = kinds
 
     def first(self, *values: UUID | str) -> M | None:
-        """The first row for these values, or None."""
+        """The first row for these values, or None.
+
+        At the beginning of a request it finds out by itself whether the connection that the thread
+        kept still works, which saves the round trip of asking before.
+        """
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        if connection.health_check_done or connection.connection is None:
+            return self._first(values)
+        connection.health_check_done = True
+        try:
+            return self._first(values)
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or connection.is_usable():
+                raise
+            connection.close()
+            return self._first(values)
+
+    def _first(self, values: Sequence[UUID | str]) -> M | None:
         return next(iter(self._written.ask(values)), None)
 
     @cached_property
@@ -50,6 +67,8 @@ class _Written:
         self.iterable: Any = queryset._iterable_class
         self.compiler = queryset.query.get_compiler(using=DEFAULT_DB_ALIAS)
         self.sql, self.parameters = self.compiler.as_sql()
+        columns = [column for column, _sql, _alias in self.compiler.select]
+        self.converters = self.compiler.get_converters(columns)
         self.places = [
             (place, index, isinstance(parameter, str))
             for place, parameter in enumerate(self.parameters)
@@ -67,6 +86,7 @@ class _Written:
         compiler = copy(self.compiler)
         compiler.connection = connections[DEFAULT_DB_ALIAS]  # this thread's
         compiler.as_sql = lambda *_a, **_k: (self.sql, tuple(parameters))
+        compiler.get_converters = lambda _columns: self.converters
         query = SimpleNamespace(get_compiler=lambda using: compiler)
         return self.iterable(
             SimpleNamespace(db=DEFAULT_DB_ALIAS, query=query, _known_related_objects={})
