@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from server.activities.models import Submission
@@ -20,37 +20,53 @@ from server.core.changes import record_change
 from server.findings.machine import WITHDRAW
 from server.findings.models import Finding
 from server.findings.services import announce_finding
-from server.grid.models import School
 from server.instruments.answers import FoundFinding, findings_in
-from server.instruments.compiled import text_in
+from server.instruments.compiled import Form, text_in
 from server.instruments.queries import published_form
 
 
 def derive_findings(submission: Submission) -> None:
-    """Write what the submission's answers say is wrong. In the deriver's transaction."""
-    visit = submission.visit
-    if visit is None or submission.replacements.exists():
+    """Write what the submission's chain says is wrong. In the deriver's transaction.
+
+    The last edit speaks for its chain. Two edits of one document, from two phones, both do: what
+    either of them has found stays open. So the order of arrival does not matter.
+    """
+    ends = list(_ends_of(submission.root_id))
+    if not ends:
         return
-    version = submission.version
-    form = published_form(version.instrument.form_id, version.version).form
-    found = {
-        f"{submission.root_id}:{item.key}": item for item in findings_in(form, submission.answers)
-    }
+    found: dict[str, tuple[Submission, FoundFinding]] = {}
+    for end in ends:
+        for item in findings_in(_form_of(end), end.answers):
+            found.setdefault(f"{end.root_id}:{item.key}", (end, item))
     _withdraw_mended(submission, list(found))
     stored = {finding.source_key: finding for finding in _of_root(submission.root_id)}
-    for key, item in found.items():
+    for key, (end, item) in found.items():
         if key not in stored:
-            _raise(submission, visit.school, key, item)
+            _raise(end, key, item)
         elif stored[key].state == Finding.State.WITHDRAWN:
             _raise_again(stored[key])
 
 
-def _raise(submission: Submission, school: School, key: str, item: FoundFinding) -> None:
+def _ends_of(root_id: UUID) -> QuerySet[Submission]:
+    """What nothing replaces, at a visit; of the chain."""
+    replacing = Submission.objects.filter(replaces=OuterRef("pk"))
+    rows = Submission.objects.filter(~Exists(replacing), root_id=root_id, visit__isnull=False)
+    return rows.select_related("visit__school", "version__instrument").order_by("received_at", "pk")
+
+
+def _form_of(submission: Submission) -> Form:
+    version = submission.version
+    return published_form(version.instrument.form_id, version.version).form
+
+
+def _raise(submission: Submission, key: str, item: FoundFinding) -> None:
+    visit = submission.visit
+    assert visit is not None  # noqa: S101 - `_ends_of` asks for it
     finding = Finding.objects.create(
         source_key=key,
-        school=school,
-        activity_id=submission.visit.activity_id if submission.visit else None,
-        visit=submission.visit,
+        school=visit.school,
+        activity_id=visit.activity_id,
+        visit=visit,
         submission=submission,
         item=item.path,
         title=text_in(item.title, "zh")[:300],

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.dispatch import Signal
 
 from server.activities.models import Submission
@@ -43,15 +44,30 @@ def join_chain(submission: Submission) -> list[tuple[UUID, UUID]]:
     An edit may come before what it replaces: until then its chain begins with the id it names. What
     arrives later brings its own root to everything behind it. Returns the roots that moved.
     """
-    root = submission.root_id
+    roots = _lock_around(submission)
+    known = roots.get(submission.pk, submission.root_id)
+    root = known
     if submission.replaces_id is not None:
-        before = Submission.objects.filter(pk=submission.replaces_id).first()
-        root = before.root_id if before else submission.replaces_id
-    moved = [(old, root) for old in {submission.root_id, submission.pk} if old != root]
+        root = roots.get(submission.replaces_id, submission.replaces_id)
+    moved = [(old, root) for old in {known, submission.pk} if old != root]
     for old_root, new_root in moved:
-        Submission.objects.filter(root_id=old_root).exclude(pk=root).update(root_id=new_root)
+        behind = Submission.objects.filter(root_id=old_root).exclude(pk=root)
+        # Again until nothing is left: an update that waited for another worker's does not see what
+        # that one brought to the old root in the meantime.
+        while behind.update(root_id=new_root):
+            pass
     submission.root_id = root
     return moved
+
+
+def _lock_around(submission: Submission) -> dict[UUID, UUID]:
+    """Roots by id of the submission, of what it replaces and of its chain; others wait for us.
+
+    Two documents of one chain that are derived at the same moment would each miss the other's part.
+    """
+    around = Q(pk__in=[submission.pk, submission.replaces_id]) | Q(root_id=submission.root_id)
+    rows = Submission.objects.select_for_update().filter(around).order_by("pk")
+    return dict(rows.values_list("pk", "root_id"))
 
 
 PUMP = Pump(

@@ -42,8 +42,10 @@ def document_from_xml(raw: bytes) -> Document:
     form = published_form(header.form_id, header.version)
     checked = form.checker.check(answers_from_xml(form.form, header.root))
     answers = checked.answers
+    own_id = instance_uuid(header.instance_id)
+    replaces = instance_uuid(header.deprecated_id) if header.deprecated_id else None
     return Document(
-        id=instance_uuid(header.instance_id),
+        id=own_id,
         form=form,
         format=Submission.Format.XML,
         raw=raw,
@@ -51,7 +53,7 @@ def document_from_xml(raw: bytes) -> Document:
         answers=answers,
         files=frozenset(attachments_named(form.form, answers) | ({header.audit} - {""})),
         visit_id=_visit_in(form, answers),
-        replaces_id=instance_uuid(header.deprecated_id) if header.deprecated_id else None,
+        replaces_id=None if replaces == own_id else replaces,
         started_at=_moment(answers.get("start")),
         ended_at=_moment(answers.get("end")),
     )
