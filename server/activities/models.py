@@ -184,6 +184,11 @@ class Submission(Work):
     def __str__(self) -> str:
         return str(self.id)
 
+    @property
+    def predecessor(self) -> Submission | None:
+        """What this one edits, if it has arrived."""
+        return Submission.objects.filter(pk=self.replaces_id).first() if self.replaces_id else None
+
 
 class SubmissionAttachment(models.Model):
     """A file that a submission's document names, and the media object that brought it, if any yet."""

@@ -278,6 +278,7 @@ UNFOLD = {
                     _nav(_("问题与整改"), "report", "findings_finding_changelist"),
                     _nav(_("填报"), "description", "activities_submission_changelist"),
                     _nav(_("填报冲突"), "difference", "activities_submissionconflict_changelist"),
+                    _nav(_("被拒绝的填报"), "block", "activities_refuseddocument_changelist"),
                     _nav(_("督导工具"), "checklist", "instruments_instrument_changelist"),
                     _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
                 ],

@@ -13,7 +13,6 @@ Superusers see everything.
 from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Length
 
 from server.grid.models import Appointment, Area, Membership, School, User, in_term, not_over
 
@@ -128,11 +127,15 @@ def offices_over(area: Area, *roles: str) -> QuerySet[User]:
     return User.objects.filter(pk__in=Subquery(rows.values("user")), is_active=True)
 
 
-def nearest_offices(area: Area) -> QuerySet[User]:
-    """The office people of the lowest area above (or at) `area` that has any."""
-    paths = [area.path[: i + 1] for i, letter in enumerate(area.path) if letter == "/"]
-    holders = Membership.objects.filter(in_term(), role=Role.OFFICE, area__path__in=paths)
-    lowest = holders.order_by(Length("area__path").desc()).values("area__path")[:1]
-    return User.objects.filter(
-        pk__in=holders.filter(area__path=Subquery(lowest)).values("user"), is_active=True
+def memberships_visible_to(user: User) -> QuerySet[Membership]:
+    """The roles in the person's visible areas and schools."""
+    rows = Membership.objects.select_related("user", "area", "school")
+    if user.is_superuser:
+        return rows
+    return rows.filter(
+        Q(
+            area__in=areas_visible_to(user).values("pk"),
+            user__in=people_visible_to(user).values("pk"),
+        )
+        | Q(school__in=schools_visible_to(user).values("pk"))
     )

@@ -1,11 +1,35 @@
-"""The console's lists and pages, one module per domain app; Django's autodiscovery imports this."""
+"""The console's lists and pages, one module per kind; Django's autodiscovery imports this."""
 
 from django.contrib import admin
 
-from server.console.admin import activities, findings, grid, instruments, media, messaging
+from server.console.admin import (
+    activities,
+    areas,
+    findings,
+    instruments,
+    media,
+    messaging,
+    people,
+    schools,
+    submissions,
+    terms,
+    visits,
+)
 from server.console.admin.base import ScopedAdmin
 
-__all__ = ["activities", "findings", "grid", "instruments", "media", "messaging"]
+__all__ = [
+    "activities",
+    "areas",
+    "findings",
+    "instruments",
+    "media",
+    "messaging",
+    "people",
+    "schools",
+    "submissions",
+    "terms",
+    "visits",
+]
 
 # Libraries registered lists of their own before us; what nothing scopes is not shown.
 for model, listed in list(admin.site._registry.items()):

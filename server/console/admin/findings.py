@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from server.activities.queries import schools_known_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
-from server.console.admin.grid import page_link
+from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
 from server.console.filters import FindingAge, FindingStanding, InActivity, Period, Town
 from server.console.forms import ConsoleForm, DayInput

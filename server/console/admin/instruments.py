@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from server.console.access import person, standing_of
 from server.console.admin.base import XLSX, Deed, ScopedAdmin, Tool, attachment
-from server.console.admin.grid import page_link
+from server.console.admin.links import page_link
 from server.console.forms import ConsoleForm, ManyFilesField, UploadForm
 from server.console.states import AMBER, BLUE, GREEN, GREY, Shown
 from server.core.errors import Text

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
-from server.console.admin.grid import page_link
+from server.console.admin.links import page_link
 from server.console.filters import DeviceOpen, Period
 from server.console.forms import ConsoleForm, PickMany, SchoolsByTown
 from server.console.states import GREEN, GREY, Shown, delivery_shown

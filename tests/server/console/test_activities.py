@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from server.activities.models import Activity, SubmissionConflict, Visit
+from server.activities.models import Activity, RefusedDocument, SubmissionConflict, Visit
+from server.activities.services.quarantine import keep_refused
 from server.core.clock import today
+from server.core.errors import Malformed
 from server.findings.models import Finding
-from tests.activities import planned
+from tests.activities import device_of, planned
 from tests.cast import Cast, add_school
 from tests.server.console.conftest import fill_in
 
@@ -206,3 +208,20 @@ def test_a_conflict_shows_both_and_runs_neither(office, made_visit: Visit, cast:
     assert "<script>alert" not in page.content.decode()
     both = office.get(f"/admin/activities/submission/{submission.pk}/change/").content.decode()
     assert "同一编号还收到过不同的内容" in both
+
+
+def test_a_refused_document_is_shown_with_its_reason_to_the_offices_over_its_sender(
+    office, group, cast: Cast
+):
+    keep_refused(
+        device=device_of(cast.principal), format="xml", raw=b"<data", refusal=Malformed("没有结束")
+    )
+    keep_refused(device=device_of(cast.carla), format="xml", raw=b"<far", refusal=Malformed())
+    near = RefusedDocument.objects.get(sender=cast.principal)
+    listed = "/admin/activities/refuseddocument/"
+    assert "没有结束" in office.get(listed).content.decode()
+    page = office.get(f"{listed}{near.pk}/change/").content.decode()
+    assert "&lt;data" in page
+    assert office.get(f"{listed}{near.pk}/raw/").content == b"<data"
+    strange = RefusedDocument.objects.get(sender=cast.carla)
+    assert group.get(f"{listed}{strange.pk}/raw/").status_code == 404

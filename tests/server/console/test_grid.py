@@ -94,7 +94,7 @@ def test_what_is_no_workbook_is_refused_with_a_sentence(content, office):
 
 
 def test_a_workbook_over_the_limit_is_not_read(office, monkeypatch):
-    monkeypatch.setattr("server.console.admin.grid.MAX_WORKBOOK_BYTES", 10)
+    monkeypatch.setattr("server.console.admin.workbooks.MAX_WORKBOOK_BYTES", 10)
     assert "文件不能超过" in upload(office, b"0" * 11).content.decode()
 
 

@@ -12,9 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from server.activities.models import SubmissionConflict, Visit
+from server.activities.services.quarantine import keep_refused
 from server.core.clock import today
+from server.core.errors import Malformed
 from server.findings.models import Finding
 from server.findings.services import raise_finding
+from server.grid.models import User
 from server.messaging.models import Device
 from tests.activities import device_of
 from tests.cast import Cast, add_person, add_school, appoint
@@ -22,6 +25,7 @@ from tests.server.console.conftest import fill_in
 
 MODELS = [
     "activities.activity",
+    "activities.refuseddocument",
     "activities.submission",
     "activities.submissionconflict",
     "activities.visit",
@@ -65,7 +69,7 @@ def test_these_are_all_lists(db):
 
 @pytest.mark.parametrize("label", MODELS)
 def test_every_list_and_page_opens(label, office, conflict, cast: Cast):
-    device_of(cast.ada)
+    refuse(cast.ada)
     model = next(each for each in admin.site._registry if each._meta.label_lower == label)
     row = admin.site._registry[model].visible_to(cast.office).first()
     assert row is not None
@@ -77,15 +81,23 @@ def test_every_list_and_page_opens(label, office, conflict, cast: Cast):
 
 @pytest.mark.parametrize("label", MODELS)
 def test_a_list_costs_the_same_for_more_rows(label, office, conflict, cast: Cast):
-    device_of(cast.ada)
+    refuse(cast.ada)
     office.get("/admin/")
     before = statements(office, address(label, "changelist"))
     enlarge(cast, conflict)
     assert statements(office, address(label, "changelist")) <= before
 
 
+def refuse(by: User) -> None:
+    """Something that a phone of this person sent in vain."""
+    keep_refused(
+        device=device_of(by), format="xml", raw=uuid4().bytes, refusal=Malformed("没有结束")
+    )
+
+
 def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
+    refuse(cast.bruno)
     for n in range(4):
         school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
         inspector = add_person(f"more{n}", f"增{n}", "inspector", area=cast.county)

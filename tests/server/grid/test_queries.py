@@ -96,14 +96,12 @@ def test_inspectors_and_contacts_of_a_school(cast):
     assert list(queries.contacts_of(cast.school)) == []
 
 
-def test_the_nearest_office_is_the_lowest_one_that_has_people(cast):
+def test_the_offices_over_an_area_are_those_of_it_and_above(cast):
     assert list(queries.offices_over(cast.town)) == [cast.office]
     assert list(queries.offices_over(cast.town, Membership.Role.TOWN_GROUP)) == [cast.town_group]
     assert list(queries.offices_over(cast.county, Membership.Role.TOWN_GROUP)) == []
     city_office = add_person("city", "市主任", Membership.Role.OFFICE, area=cast.county.parent)
     assert set(queries.offices_over(cast.town)) == {cast.office, city_office}
-    assert list(queries.nearest_offices(cast.town)) == [cast.office]
-    assert list(queries.nearest_offices(cast.county.parent)) == [city_office]
 
 
 def test_lists_cost_the_same_however_many_rows_there_are(cast, django_assert_max_num_queries):

@@ -1,0 +1,259 @@
+"""What was filled in, what contradicts it, and what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+
+from server.activities.models import RefusedDocument, Submission, SubmissionConflict
+from server.activities.queries import (
+    submissions_visible_to,
+    with_attachments,
+)
+from server.activities.services.quarantine import refused_visible_to
+from server.console.access import person
+from server.console.admin.base import ScopedAdmin, Tool, attachment
+from server.console.admin.links import page_link
+from server.console.admin.media import photo_of
+from server.console.answers import read_answers
+from server.console.filters import (
+    ReceivedPeriod,
+    SubmissionActivity,
+)
+from server.console.position import place_of
+from server.core.errors import Text
+from server.findings.models import Finding
+from server.findings.queries import findings_visible_to
+from server.grid.models import School, User
+
+Document = Submission | SubmissionConflict | RefusedDocument
+
+
+def record_of(
+    submission: Submission, findings: Sequence[Finding], base: str, school: School | None
+) -> dict[str, Any]:
+    """A submission as its page shows it: sections of answers, and its photos as squares."""
+    sections = read_answers(submission, findings, get_language() or "")
+    captions = {name: line.label for each in sections for line in each.lines for name in line.names}
+    at = place_of(school) if school else None
+    photos = [
+        photo_of(file.media, base_url=base, caption=captions.get(file.name, ""), school=at)
+        for file in submission.attachments.all()
+        if file.media
+    ]
+    return {
+        "submission": submission,
+        "sections": sections,
+        "photos": photos,
+        "squares": {photo.media.pk: photo for photo in photos},
+        "absent": [file.name for file in submission.attachments.all() if file.media is None],
+        "found": sum(section.found for section in sections),
+    }
+
+
+@admin.register(Submission)
+class SubmissionAdmin(ScopedAdmin):
+    list_display = ["instrument", "school", "sender", "received_at", "files", "conflict_total"]
+    list_filter = [SubmissionActivity, ReceivedPeriod, "format"]
+    search_fields = ["sender__name", "visit__school__name", "version__instrument__title"]
+    ordering = ["-received_at", "id"]
+    page_template = "console/submission.html"
+
+    def visible_to(self, user: User) -> QuerySet[Submission]:
+        return (
+            submissions_visible_to(user)
+            .select_related("version__instrument", "sender", "visit__school")
+            .defer("raw", "answers", "version__xform", "version__xlsform", "version__form")
+            .annotate(
+                file_count=Count("attachments", distinct=True),
+                arrived=Count(
+                    "attachments", filter=Q(attachments__media__isnull=False), distinct=True
+                ),
+                conflict_count=Count("conflicts", distinct=True),
+            )
+        )
+
+    def page_rows(self, user: User) -> QuerySet[Submission]:
+        rows = with_attachments(submissions_visible_to(user))
+        return rows.select_related(
+            "version__instrument", "sender", "visit__school", "visit__activity", "device"
+        )
+
+    @admin.display(description=gettext_lazy("督导工具"))
+    def instrument(self, row: Submission) -> str:
+        return row.version.instrument.title
+
+    @admin.display(description=gettext_lazy("学校"))
+    def school(self, row: Submission) -> str:
+        return str(row.visit.school) if row.visit else "—"
+
+    @admin.display(description=gettext_lazy("文件"))
+    def files(self, row: Any) -> str:
+        return f"{row.arrived} / {row.file_count}" if row.file_count else "—"
+
+    @admin.display(description=gettext_lazy("冲突"))
+    def conflict_total(self, row: Any) -> str:
+        return str(row.conflict_count) if row.conflict_count else "—"
+
+    def facts(self, request: HttpRequest, row: Submission) -> Sequence[tuple[Text, Any]]:
+        return [
+            (_("督导工具"), f"{row.version.instrument.title} {row.version.version}"),
+            (_("入校任务"), page_link(row.visit) if row.visit else _("不属于任何任务")),
+            (_("填报人"), row.sender),
+            (_("开始填写"), row.started_at or "—"),
+            (_("填写完毕"), row.ended_at or "—"),
+            (_("手机发送时间"), row.device_time or "—"),
+            (_("到达时间"), row.received_at),
+            (_("修改自"), _edited(row)),
+            (_("格式"), row.get_format_display()),
+            ("SHA-256", row.sha256),
+        ]
+
+    def page_tools(self, request: HttpRequest, row: Submission) -> Sequence[Tool]:
+        return [Tool(_("下载原始文件"), self.link("raw", row.pk), "download")]
+
+    def page_context(self, request: HttpRequest, row: Submission) -> dict[str, Any]:
+        user = person(request)
+        findings = findings_visible_to(user).filter(source_key__startswith=f"{row.root_id}:")
+        school = row.visit.school if row.visit else None
+        record = record_of(row, list(findings), request.build_absolute_uri("/"), school)
+        return {
+            "title": row.version.instrument.title,
+            "record": record,
+            "conflicts": row.conflicts.select_related("sender"),
+            "newer": row.replacements.all(),
+        }
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+
+    def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        return document(self.row(request, object_id))
+
+
+def _edited(row: Submission) -> object:
+    if row.replaces_id is None:
+        return "—"
+    predecessor = row.predecessor
+    return page_link(predecessor) if predecessor else _("%s（尚未到达）") % row.replaces_id
+
+
+def document(row: Document) -> HttpResponse:
+    """The document as the phone sent it."""
+    kind = "text/xml; charset=utf-8" if row.format == Submission.Format.XML else "application/json"
+    return attachment(bytes(row.raw), f"{row.pk}.{row.format}", kind)
+
+
+@admin.register(SubmissionConflict)
+class ConflictAdmin(ScopedAdmin):
+    list_display = ["instrument", "school", "sender", "first_sender", "name", "received_at"]
+    list_filter = [ReceivedPeriod]
+    search_fields = ["sender__name", "submission__visit__school__name"]
+    ordering = ["-received_at"]
+    page_template = "console/conflict.html"
+
+    def visible_to(self, user: User) -> QuerySet[SubmissionConflict]:
+        rows = SubmissionConflict.objects.filter(
+            submission__in=submissions_visible_to(user).values("pk")
+        )
+        return rows.select_related(
+            "submission__version__instrument", "submission__visit__school", "submission__sender"
+        ).select_related("sender", "media")
+
+    @admin.display(description=gettext_lazy("督导工具"))
+    def instrument(self, row: SubmissionConflict) -> str:
+        return row.submission.version.instrument.title
+
+    @admin.display(description=gettext_lazy("学校"))
+    def school(self, row: SubmissionConflict) -> str:
+        return str(row.submission.visit.school) if row.submission.visit else "—"
+
+    @admin.display(description=gettext_lazy("先到的填报人"))
+    def first_sender(self, row: SubmissionConflict) -> str:
+        return str(row.submission.sender)
+
+    def facts(self, request: HttpRequest, row: SubmissionConflict) -> Sequence[tuple[Text, Any]]:
+        return [
+            (_("督导工具"), self.instrument(row)),
+            (_("学校"), self.school(row)),
+            (_("先到的填报"), page_link(row.submission, _("查看"))),
+            (_("先到的填报人"), row.submission.sender),
+            (_("先到的时间"), row.submission.received_at),
+            (_("后到的填报人"), row.sender),
+            (_("后到的时间"), row.received_at),
+            (_("文件名"), row.name or "—"),
+        ]
+
+    def page_tools(self, request: HttpRequest, row: SubmissionConflict) -> Sequence[Tool]:
+        first = reverse("admin:activities_submission_raw", args=[row.submission_id])
+        return [
+            Tool(_("下载先到的文件"), first, "download"),
+            Tool(_("下载后到的文件"), self.link("raw", row.pk), "download"),
+        ]
+
+    def page_context(self, request: HttpRequest, row: SubmissionConflict) -> dict[str, Any]:
+        return {
+            "title": _("填报冲突：%(what)s") % {"what": self.instrument(row)},
+            "first": _text(row.submission),
+            "second": _text(row),
+        }
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+
+    def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        return document(self.row(request, object_id))
+
+
+@admin.register(RefusedDocument)
+class RefusedAdmin(ScopedAdmin):
+    list_display = ["received_at", "sender", "code", "first_line", "times"]
+    list_filter = ["code"]
+    search_fields = ["sender__name", "reason"]
+    ordering = ["-received_at"]
+    page_template = "console/refused.html"
+
+    def visible_to(self, user: User) -> QuerySet[RefusedDocument]:
+        return refused_visible_to(user).select_related("sender", "device")
+
+    @admin.display(description=gettext_lazy("拒绝原因"))
+    def first_line(self, row: RefusedDocument) -> str:
+        return row.reason.partition("\n")[0]
+
+    def facts(self, request: HttpRequest, row: RefusedDocument) -> Sequence[tuple[Text, Any]]:
+        return [
+            (_("填报人"), page_link(row.sender)),
+            (_("设备"), row.device or "—"),
+            (_("到达时间"), row.received_at),
+            (_("次数"), row.times),
+            (_("代码"), row.code),
+            (_("拒绝原因"), row.reason),
+            ("SHA-256", row.sha256),
+        ]
+
+    def page_tools(self, request: HttpRequest, row: RefusedDocument) -> Sequence[Tool]:
+        return [Tool(_("下载原始文件"), self.link("raw", row.pk), "download")]
+
+    def page_context(self, request: HttpRequest, row: RefusedDocument) -> dict[str, Any]:
+        title = _("被拒绝的填报：%s") % row.sender
+        return {"title": title, "text": _text(row), "days": settings.REFUSED_DOCUMENT_DAYS}
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+
+    def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        return document(self.row(request, object_id))
+
+
+def _text(row: Document) -> str:
+    return bytes(row.raw).decode(errors="replace")[:20_000]

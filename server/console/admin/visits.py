@@ -1,0 +1,133 @@
+"""Visits: what was filled in on them, where and when, what was found; review and return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from server.activities import machine
+from server.activities.machine import VISIT
+from server.activities.models import Visit
+from server.activities.queries import (
+    submissions_visible_to,
+    visits_visible_to,
+    with_attachments,
+)
+from server.activities.services.visits import parts_of, return_visit, review_visit
+from server.console.access import person
+from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.links import links, page_link
+from server.console.admin.media import position
+from server.console.admin.submissions import record_of
+from server.console.filters import (
+    InActivity,
+    Town,
+    VisitPeriod,
+    VisitProgress,
+)
+from server.console.position import sketch
+from server.console.states import finding_shown, visit_shown
+from server.core.errors import Text
+from server.core.ids import new_id
+from server.findings.models import Finding
+from server.findings.queries import findings_visible_to
+from server.grid.models import User
+
+
+@admin.register(Visit)
+class VisitAdmin(ScopedAdmin):
+    list_display = ["school", "activity", "standing", "inspectors", "checked_in_at", "completed_at"]
+    list_filter = [VisitProgress, "state", Town, InActivity, VisitPeriod]
+    search_fields = ["school__name", "activity__title", "team__name"]
+    ordering = ["-activity__starts", "school__area__path", "school__name"]
+    page_template = "console/visit.html"
+
+    def visible_to(self, user: User) -> QuerySet[Visit]:
+        rows = visits_visible_to(user).select_related("activity", "school__area")
+        return rows.prefetch_related("team")
+
+    @admin.display(description=gettext_lazy("状态"), ordering="state")
+    def standing(self, row: Visit) -> SafeString:
+        return visit_shown(row).badge
+
+    @admin.display(description=gettext_lazy("督学"))
+    def inspectors(self, row: Visit) -> str:
+        return "、".join(str(each) for each in row.team.all())
+
+    def deeds(self, request: HttpRequest, row: Visit) -> Mapping[str, Deed]:
+        open_now = VISIT.open_actions(row.state, parts_of(person(request), row))
+        deeds = {
+            machine.REVIEW: Deed(
+                label=VISIT.actions[machine.REVIEW],
+                do=self._review,
+                tone="primary",
+                hint=_("审核后不再接收此任务的填报。"),
+            ),
+            machine.RETURN: Deed(
+                label=VISIT.actions[machine.RETURN],
+                do=self._return,
+                note=_("退回原因"),
+                note_required=True,
+            ),
+        }
+        return {name: deed for name, deed in deeds.items() if name in open_now}
+
+    def _review(self, request: HttpRequest, row: Visit) -> Text:
+        review_visit(visit_id=row.pk, action_id=new_id(), by=person(request))
+        return _("已审核通过。")
+
+    def _return(self, request: HttpRequest, row: Visit) -> Text:
+        return_visit(
+            visit_id=row.pk,
+            action_id=new_id(),
+            by=person(request),
+            reason=request.POST.get("note", ""),
+        )
+        return _("已退回，并已通知督学。")
+
+    def facts(self, request: HttpRequest, row: Visit) -> Sequence[tuple[Text, Any]]:
+        return [
+            (_("学校"), page_link(row.school)),
+            (_("镇街"), row.school.area),
+            (_("督导活动"), page_link(row.activity)),
+            (_("时间"), f"{row.activity.starts} — {row.activity.ends}"),
+            (_("督学"), links(row.team.all())),
+            (_("签到时间"), row.checked_in_at or "—"),
+            (_("完成时间"), row.completed_at or "—"),
+            (_("审核时间"), row.reviewed_at or "—"),
+        ]
+
+    def page_context(self, request: HttpRequest, row: Visit) -> dict[str, Any]:
+        user, base = person(request), request.build_absolute_uri("/")
+        findings = list(findings_visible_to(user).filter(visit=row).order_by("due_on"))
+        records = self._records(user, row, findings, base)
+        places = [
+            place
+            for record in records
+            for photo in record["photos"]
+            if (place := position(photo.media)) is not None
+        ]
+        return {
+            "shown": visit_shown(row),
+            "records": records,
+            "findings": [(finding, finding_shown(finding)) for finding in findings],
+            "sketch": sketch(row, places),
+            "steps": [
+                {"action": action, "words": VISIT.actions.get(action.action, action.action)}
+                for action in row.actions.select_related("by")
+            ],
+        }
+
+    def _records(
+        self, user: User, visit: Visit, findings: Sequence[Finding], base: str
+    ) -> list[dict[str, Any]]:
+        """The current submissions of the visit, read; what an edit replaced is left out."""
+        rows = with_attachments(submissions_visible_to(user).filter(visit=visit, replacements=None))
+        return [record_of(row, findings, base, visit.school) for row in rows]
