@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from media_storage.models import MediaObject
 from server.core import clock
@@ -68,7 +69,8 @@ class Activity(models.Model):
     published_at = models.DateTimeField(_("发布时间"), null=True, editable=False)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("督导活动")
+        verbose_name = _("督导活动")
+        verbose_name_plural = pgettext_lazy("list", "督导活动")
         ordering = ["-starts", "-created_at"]
         constraints = [
             models.CheckConstraint(
@@ -112,7 +114,8 @@ class Visit(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("入校督导任务")
+        verbose_name = _("入校督导任务")
+        verbose_name_plural = pgettext_lazy("list", "入校督导任务")
         ordering = ["-created_at", "id"]
         constraints = [
             models.UniqueConstraint(fields=["activity", "school"], name="one_visit_per_school")
@@ -174,7 +177,8 @@ class Submission(Work):
     received_at = models.DateTimeField(_("到达时间"))
 
     class Meta:
-        verbose_name = verbose_name_plural = _("填报")
+        verbose_name = _("填报")
+        verbose_name_plural = pgettext_lazy("list", "填报")
         ordering = ["-received_at", "id"]
         indexes = [
             due_index("submission_due"),
@@ -227,7 +231,8 @@ class SubmissionConflict(models.Model):
     received_at = models.DateTimeField(_("到达时间"), auto_now_add=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("填报冲突")
+        verbose_name = _("填报冲突")
+        verbose_name_plural = pgettext_lazy("list", "填报冲突")
         ordering = ["-received_at"]
         constraints = [
             models.UniqueConstraint(
@@ -255,7 +260,8 @@ class RefusedDocument(models.Model):
     times = models.PositiveIntegerField(_("次数"), default=1)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("被拒绝的填报")
+        verbose_name = _("被拒绝的填报")
+        verbose_name_plural = pgettext_lazy("list", "被拒绝的填报")
         ordering = ["-received_at"]
         constraints = [
             models.UniqueConstraint(fields=["sender", "sha256", "code"], name="refusal_kept_once")

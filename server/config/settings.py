@@ -12,6 +12,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 env = environ.Env()
 
@@ -273,32 +274,54 @@ UNFOLD = {
             {
                 "title": _("督导工作"),
                 "items": [
-                    _nav(_("督导活动"), "event_note", "activities_activity_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "督导活动"),
+                        "event_note",
+                        "activities_activity_changelist",
+                    ),
                     _nav(_("入校任务"), "assignment_turned_in", "activities_visit_changelist"),
                     _nav(_("问题与整改"), "report", "findings_finding_changelist"),
-                    _nav(_("填报"), "description", "activities_submission_changelist"),
-                    _nav(_("填报冲突"), "difference", "activities_submissionconflict_changelist"),
-                    _nav(_("被拒绝的填报"), "block", "activities_refuseddocument_changelist"),
-                    _nav(_("督导工具"), "checklist", "instruments_instrument_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "填报"),
+                        "description",
+                        "activities_submission_changelist",
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "填报冲突"),
+                        "difference",
+                        "activities_submissionconflict_changelist",
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "被拒绝的填报"),
+                        "block",
+                        "activities_refuseddocument_changelist",
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "督导工具"),
+                        "checklist",
+                        "instruments_instrument_changelist",
+                    ),
                     _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
                 ],
             },
             {
-                "title": _("通知"),
+                "title": pgettext_lazy("list", "通知"),
                 "items": [
-                    _nav(_("通知"), "campaign", "messaging_notice_changelist"),
+                    _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
-                    _nav(_("设备"), "smartphone", "messaging_device_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
+                    ),
                 ],
             },
             {
                 "title": _("学校与人员"),
                 "items": [
-                    _nav(_("学校"), "school", "grid_school_changelist"),
-                    _nav(_("人员"), "group", "grid_user_changelist"),
-                    _nav(_("任职"), "badge", "grid_membership_changelist"),
-                    _nav(_("聘任"), "handshake", "grid_appointment_changelist"),
-                    _nav(_("行政区"), "map", "grid_area_changelist"),
+                    _nav(pgettext_lazy("list", "学校"), "school", "grid_school_changelist"),
+                    _nav(pgettext_lazy("list", "人员"), "group", "grid_user_changelist"),
+                    _nav(pgettext_lazy("list", "任职"), "badge", "grid_membership_changelist"),
+                    _nav(pgettext_lazy("list", "聘任"), "handshake", "grid_appointment_changelist"),
+                    _nav(pgettext_lazy("list", "行政区"), "map", "grid_area_changelist"),
                 ],
             },
         ]

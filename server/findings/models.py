@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Submission, Visit
@@ -82,7 +83,8 @@ class Finding(models.Model):
     overdue_told_on = models.DateField(null=True, editable=False)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("问题")
+        verbose_name = _("问题")
+        verbose_name_plural = pgettext_lazy("list", "问题")
         ordering = ["due_on", "id"]
         indexes = [
             models.Index(fields=["school", "state"], name="finding_school_state"),

@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from server.core.clock import today
 from server.core.ids import new_id
@@ -43,7 +44,8 @@ class Area(models.Model):
     path = models.CharField(max_length=64, unique=True, editable=False)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("行政区")
+        verbose_name = _("行政区")
+        verbose_name_plural = pgettext_lazy("list", "行政区")
         ordering = ["path"]
 
     def __str__(self) -> str:
@@ -97,7 +99,8 @@ class School(models.Model):
     is_active = models.BooleanField(_("在办"), default=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("学校")
+        verbose_name = _("学校")
+        verbose_name_plural = pgettext_lazy("list", "学校")
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
@@ -150,7 +153,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     objects: ClassVar[UserManager[Self]] = UserManager()
 
     class Meta:
-        verbose_name = verbose_name_plural = _("人员")
+        verbose_name = _("人员")
+        verbose_name_plural = pgettext_lazy("list", "人员")
         ordering = ["username"]
 
     def __str__(self) -> str:
@@ -211,7 +215,8 @@ class Membership(models.Model):
     ends = models.DateField(_("结束日期"), null=True, blank=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("任职")
+        verbose_name = _("任职")
+        verbose_name_plural = pgettext_lazy("list", "任职")
         ordering = ["user", "role"]
         constraints = [
             models.CheckConstraint(
@@ -252,7 +257,8 @@ class Appointment(models.Model):
     ends = models.DateField(_("结束日期"), null=True, blank=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("聘任")
+        verbose_name = _("聘任")
+        verbose_name_plural = pgettext_lazy("list", "聘任")
         ordering = ["school", "-starts"]
         constraints = [
             models.CheckConstraint(

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from server.core.ids import new_id
 from server.grid.models import Area
@@ -34,7 +35,8 @@ class Instrument(models.Model):
     )
 
     class Meta:
-        verbose_name = verbose_name_plural = _("督导工具")
+        verbose_name = _("督导工具")
+        verbose_name_plural = pgettext_lazy("list", "督导工具")
         ordering = ["title"]
 
     def __str__(self) -> str:

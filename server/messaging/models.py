@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from server.core.ids import new_id
 from server.core.work import Work, due_index
@@ -50,7 +51,8 @@ class Device(models.Model):
     )
 
     class Meta:
-        verbose_name = verbose_name_plural = _("设备")
+        verbose_name = _("设备")
+        verbose_name_plural = pgettext_lazy("list", "设备")
         ordering = ["-last_seen_at"]
         constraints = [
             models.CheckConstraint(
@@ -111,7 +113,8 @@ class Notice(Work):
     created_at = models.DateTimeField(_("发出时间"), auto_now_add=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = _("通知")
+        verbose_name = _("通知")
+        verbose_name_plural = pgettext_lazy("list", "通知")
         ordering = ["-id"]
         indexes = [
             due_index("notice_due"),
