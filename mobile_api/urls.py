@@ -61,6 +61,7 @@ v1: list[URLPattern | URLResolver] = [
     path("visits/<uuid:id>/return", visits.ReturnView.as_view()),
     path("submissions", submissions.SubmissionsView.as_view()),
     path("submissions/<uuid:id>", submissions.SubmissionView.as_view()),
+    path("submissions/<uuid:id>/attach", submissions.AttachView.as_view()),
     path("media", media.MediaView.as_view()),
     path("media/<uuid:id>", media.OneMediaView.as_view()),
     path("media/<uuid:id>/upload", media.UploadView.as_view()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
@@ -19,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from mobile_api.openrosa.digest import CredentialsNeeded, challenge, device_for_authorization
 from mobile_api.openrosa.xml import message_xml
+from mobile_api.problems import RETRY_SECONDS
 from server.core.errors import (
     Conflict,
     DuxueError,
@@ -97,6 +99,10 @@ def openrosa(*methods: str) -> Callable[[View], View]:
                 response = view(Caller(_device(request, key), request), **parts)
             except DuxueError as error:
                 response = _refusal(error, request, methods)
+            except (OperationalError, InterfaceError) as error:
+                # The database restarts, or is away for a while: no fault of the document's.
+                logger.error("openrosa: %s found no database: %s", view.__name__, error)
+                response = _refusal(Unavailable(), request, methods)
             except SuspiciousOperation:
                 response = xml_response(
                     message_xml(_("请求的地址不正确。"), failed=True), status=400
@@ -141,6 +147,8 @@ def _refusal(error: DuxueError, request: HttpRequest, methods: tuple[str, ...]) 
     if isinstance(error, NotAuthenticated):
         stale = isinstance(error, CredentialsNeeded) and error.stale
         response["WWW-Authenticate"] = challenge(stale=stale, secure=request.is_secure())
+    if status == 503:
+        response["Retry-After"] = str(RETRY_SECONDS)
     if isinstance(error, MethodNotAllowed):
         response["Allow"] = ", ".join(methods)
     return response

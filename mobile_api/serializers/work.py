@@ -234,6 +234,10 @@ class FileOut(Shape):
         return file.media.reject_reason if file.media else ""
 
 
+class AttachIn(Shape):
+    visit_id = serializers.UUIDField()
+
+
 class SubmissionOut(Shape):
     id = serializers.UUIDField()
     form_id = serializers.CharField(source="version.instrument.form_id")

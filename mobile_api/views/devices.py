@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mobile_api.openapi import page_shape
-from mobile_api.openrosa_access import password_url, settings_qr
 from mobile_api.pagination import PageQuery
 from mobile_api.serializers.people import DeviceOut, OpenRosaPasswordOut, PushIn, push_address
 from mobile_api.views.base import PhoneView, one
+from server.messaging.odk import password_url, settings_qr
 from server.messaging.sessions import devices_of, new_openrosa_password, revoke_device, set_push
 
 TAGS = ["Session and device"]

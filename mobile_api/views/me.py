@@ -7,11 +7,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mobile_api.openrosa_access import key_url, settings_qr
 from mobile_api.pagination import MAX_LIMIT
 from mobile_api.serializers.people import MeOut
 from mobile_api.views.base import PhoneView
 from server.grid.queries import roles_of
+from server.messaging.odk import key_url, settings_qr
 
 
 class MeView(PhoneView):

@@ -15,6 +15,7 @@ from mobile_api.openapi import page_shape
 from mobile_api.pagination import PageQuery
 from mobile_api.serializers.work import (
     AcceptedOut,
+    AttachIn,
     SubmissionBody,
     SubmissionIn,
     SubmissionOut,
@@ -24,7 +25,7 @@ from mobile_api.views.base import PhoneView, one
 from server.activities.models import Submission
 from server.activities.queries import submissions_visible_to, with_attachments
 from server.activities.services.accepting import Outcome, accept_submission
-from server.activities.services.attaching import brought_files
+from server.activities.services.attaching import attach_submission, brought_files
 from server.activities.services.documents import Document, document_from_json
 from server.activities.services.quarantine import keeping_refused
 from server.core.errors import Invalid, Problem
@@ -117,3 +118,16 @@ def _document(id: UUID, body: SubmissionBody, raw: bytes) -> Document:
         ended_at=body.ended_at,
         device_time=body.device_time,
     )
+
+
+class AttachView(PhoneView):
+    @extend_schema(
+        operation_id="attach_submission", tags=TAGS, request=AttachIn, responses=SubmissionOut
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        """Say which visit a submission that stands alone belongs to. 409: it has another one."""
+        visit_id = self.body(AttachIn)["visit_id"]
+        attach_submission(submission_id=id, visit_id=visit_id, by=self.person)
+        return self.out(
+            SubmissionOut, one(with_attachments(submissions_visible_to(self.person)), id)
+        )

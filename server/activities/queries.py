@@ -111,13 +111,21 @@ def forms_of(user: User) -> QuerySet[Instrument]:
 
 
 def submissions_visible_to(user: User) -> QuerySet[Submission]:
-    """One's own, and those of visible visits; a school sees none but its own contact's."""
+    """One's own, and those of visible visits; a school sees none but its own contact's.
+
+    What stands alone is seen by the offices of its sender, who can attach it to a visit.
+    """
     if user.is_superuser:
         return Submission.objects.all()
-    office = schools_in_office_of(user).values("pk")
+    paths = area_paths(user, *OFFICES)
+    office = School.objects.filter(under(paths, "area__path")).values("pk")
+    staff = Membership.objects.filter(
+        under(paths, "area__path") | under(paths, "school__area__path"), user=OuterRef("sender")
+    )
     return Submission.objects.filter(
         Q(sender=user)
         | Q(visit__school__in=office)
+        | Q(Exists(staff), visit__isnull=True)
         | Q(
             Exists(Visit.team.through.objects.filter(visit=OuterRef("visit"), user=user)),
             visit__isnull=False,

@@ -127,7 +127,7 @@ class _Story:
         )
         if number % 9 == 8:
             return
-        self._fill_in(visit, inspector)
+        self._fill_in(visit, inspector, near)
         complete_visit(
             visit_id=visit.pk,
             action_id=self._id(visit, "done"),
@@ -147,9 +147,9 @@ class _Story:
                 visit_id=visit.pk, action_id=self._id(visit, "review"), by=self.county.office
             )
 
-    def _fill_in(self, visit: Visit, inspector: User) -> None:
+    def _fill_in(self, visit: Visit, inspector: User, place: Place) -> None:
         answers, names = self._answers()
-        files = [self._photo(name, inspector) for name in names]
+        files = [self._photo(name, inspector, place) for name in names]
         document = document_from_json(
             submission_id=self._id(visit, "food"),
             form_id="food_safety",
@@ -184,7 +184,7 @@ class _Story:
         answers[section][photo] = f"{name}.jpg"
         return [f"{name}.jpg"]
 
-    def _photo(self, name: str, owner: User) -> BroughtFile:
+    def _photo(self, name: str, owner: User, place: Place) -> BroughtFile:
         content = self.chance.choice(self.photos)
         stored = store_stream(filename=name, content_type="image/jpeg", chunks=[content])
         media_id = UUID(int=self.chance.getrandbits(128), version=4)
@@ -195,6 +195,7 @@ class _Story:
             stored=stored,
             taken_at=clock.now() - timedelta(minutes=self.chance.randint(5, 45)),
         )
+        values |= {"latitude": place.lat, "longitude": place.lon, "accuracy_m": place.accuracy_m}
         return BroughtFile(name, MediaObject(**values), fresh=True)
 
     def _rectify(self, finding: Finding, number: int) -> None:

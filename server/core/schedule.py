@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import close_old_connections, models
-from django.db.utils import DatabaseError
+from django.db import Error, close_old_connections, models
 
 from server.core import clock, work
 
@@ -51,10 +50,16 @@ def take_turn(name: str, interval: timedelta) -> bool:
 
 
 def tick() -> None:
-    """Give every periodic kind its turn if it is due."""
+    """Give every periodic kind its turn if it is due; the failure of one leaves the others theirs."""
     for name, (interval, do) in _periodic.items():
-        if take_turn(name, interval):
-            do()
+        try:
+            if take_turn(name, interval):
+                do()
+        except Error as error:  # the database may be away for a moment: a later tick tries again
+            logger.warning("schedule: %s: %s", name, error)
+            close_old_connections()
+        except Exception:
+            logger.exception("schedule: %s failed", name)
 
 
 def sweep() -> None:
@@ -71,8 +76,5 @@ def run_until(stop: threading.Event, *, interval: float = 1.0) -> None:
     """Tick every `interval` seconds until `stop` is set."""
     while not stop.wait(interval):
         close_old_connections()
-        try:
-            tick()
-        except DatabaseError:  # the database may be away for a moment: the next tick tries again
-            logger.exception("schedule: tick failed")
+        tick()
     close_old_connections()

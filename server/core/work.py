@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 HINT_SECONDS = 0.5
 DRAIN_SECONDS = 20.0
+
+stopping = threading.Event()
+"""Set when this process is to end: drains finish the row at hand and give the others back."""
 
 
 class WorkFailure(Exception):
@@ -140,11 +144,20 @@ def drain(pump: Pump, *, seconds: float = DRAIN_SECONDS) -> int:
     """Claim and run until nothing is due or the time is up. Returns how many rows were run."""
     stop = time.monotonic() + seconds
     count = 0
-    while time.monotonic() < stop and (rows := claim(pump)):
-        for row in rows:
+    while not stopping.is_set() and time.monotonic() < stop and (rows := claim(pump)):
+        for index, row in enumerate(rows):
+            if stopping.is_set():
+                release(pump, rows[index:])
+                break
             run(pump, row)
-        count += len(rows)
+            count += 1
     return count
+
+
+def release(pump: Pump, rows: list[Any]) -> None:
+    """Give claimed rows back untried: they are due at once, for whoever comes."""
+    for row in rows:
+        _still_ours(pump, row).update(work_due_at=clock.now(), work_attempts=row.work_attempts - 1)
 
 
 def drain_all() -> int:

@@ -5,22 +5,51 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from uuid import uuid4
 
+from django.db import Error
 from django_tasks_db.management.commands.db_worker import Worker
 
-from server.core import schedule
+from server.core import schedule, work
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+AWAY_SECONDS = 1.0
+"""How long to wait for a database that is away before the next look."""
 
 
-def new_worker(*, poll_seconds: float = POLL_SECONDS) -> Worker:
-    """A worker for all queues; `running = False` stops it after the task at hand."""
-    return Worker(
+class PatientWorker(Worker):
+    """Outlives a restart of the database, and ends after the row at hand."""
+
+    def run(self) -> None:
+        """Work until told to stop. A task that the database's failure took is found by the schedule."""
+        while self.running:
+            try:
+                super().run()
+            except Error as error:
+                logger.warning("worker: the database is away: %s", error)
+                time.sleep(AWAY_SECONDS)
+
+    def stop(self) -> None:
+        """End after the row at hand; what else is claimed goes back."""
+        work.stopping.set()
+        self.running = False
+
+    def shutdown(self, signum: int, frame: FrameType | None) -> None:
+        """The signals' handler."""
+        work.stopping.set()
+        super().shutdown(signum, frame)
+
+
+def new_worker(*, poll_seconds: float = POLL_SECONDS) -> PatientWorker:
+    """A worker for all queues."""
+    work.stopping.clear()
+    return PatientWorker(
         queue_names=["*"],
         interval=poll_seconds,
         batch=False,
@@ -55,5 +84,5 @@ def working_in_threads() -> Iterator[None]:
         try:
             yield
         finally:
-            worker.running = False
+            worker.stop()
             thread.join()

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.contrib.auth import authenticate
@@ -27,6 +27,7 @@ from server.grid.models import User
 from server.messaging.channels.socket import end_connections
 from server.messaging.models import Device
 
+ODK_DEVICE = "ODK Collect"
 OPENROSA_REALM = "Duxue"
 SEEN_EVERY = timedelta(hours=1)
 _KEY_MAC_BYTES = 16
@@ -100,6 +101,29 @@ def open_session(
             },
         )
     return token, device
+
+
+@transaction.atomic
+def open_odk_session(user: User) -> Device:
+    """The person's device for ODK Collect, by whose key address or settings QR code it logs in.
+
+    Asking again prolongs it; one that was revoked comes back with another key.
+    """
+    open_until = clock.now() + timedelta(days=settings.DEVICE_TOKEN_DAYS)
+    device, _created = Device.objects.select_for_update().update_or_create(
+        id=uuid5(user.pk, ODK_DEVICE),
+        defaults={"token_expires_at": open_until, "revoked_at": None},
+        create_defaults={
+            "user": user,
+            "name": ODK_DEVICE,
+            "platform": "odk",
+            # Nobody has this token: the device is opened by its key alone.
+            "token_digest": _digest(secrets.token_urlsafe(32)),
+            "token_expires_at": open_until,
+            "last_seen_at": clock.now(),
+        },
+    )
+    return device
 
 
 def close_session(device: Device) -> None:

@@ -1,4 +1,4 @@
-"""Files of submissions: found by what the phone declared, announced when they have been processed."""
+"""What joins a submission later: its visit, and its files."""
 
 from __future__ import annotations
 
@@ -6,15 +6,57 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from media_storage.models import MediaObject
 from media_storage.signals import media_processed
-from server.activities.models import Submission
+from server.activities.machine import FILLABLE_STATES
+from server.activities.models import Activity, Submission, Visit
+from server.activities.queries import submissions_visible_to
 from server.activities.services.accepting import BroughtFile
+from server.core import clock
 from server.core.changes import record_change
-from server.core.errors import Invalid, Problem
+from server.core.errors import Conflict, Invalid, NotFound, Problem
+from server.core.work import wake
 from server.grid.models import User
+
+
+@transaction.atomic
+def attach_submission(*, submission_id: UUID, visit_id: UUID, by: User) -> Submission:
+    """Say which visit a submission that stands alone belongs to; its findings follow.
+
+    The sender or an office may, to a visit of the sender's that uses the form. The same again changes
+    nothing. Raises NotFound; Conflict for one that belongs to another visit.
+    """
+    rows = submissions_visible_to(by).select_related("version")
+    submission = rows.select_for_update(of=("self",)).filter(pk=submission_id).first()
+    if submission is None:
+        raise NotFound
+    if submission.visit_id == visit_id:
+        return submission
+    if submission.visit_id is not None:
+        raise Conflict(_("这份填报已属于另一个任务。"))
+    visit = visits_to_attach_to(submission).filter(pk=visit_id).first()
+    if visit is None:
+        raise NotFound(_("找不到这个任务，或填报人不在其中，或它不使用这个表单。"))
+    submission.visit = visit
+    submission.work_due_at = clock.now()
+    submission.save(update_fields=["visit", "work_due_at"])
+    record_change("submission", submission.pk, school_id=visit.school_id)
+    wake("submissions")
+    return submission
+
+
+def visits_to_attach_to(submission: Submission) -> QuerySet[Visit]:
+    """The sender's visits that use the form and still take documents."""
+    return Visit.objects.filter(
+        team=submission.sender_id,
+        state__in=FILLABLE_STATES,
+        activity__state=Activity.State.PUBLISHED,
+        activity__instruments=submission.version.instrument_id,
+    ).select_related("school", "activity")
 
 
 def brought_files(*, owner: User, named: Sequence[tuple[str, UUID]]) -> list[BroughtFile]:

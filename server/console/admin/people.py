@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.hashers import make_password
 from django.core.validators import RegexValidator
@@ -14,6 +15,7 @@ from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -44,6 +46,8 @@ from server.grid.workbooks import (
     import_people,
     people_template,
 )
+from server.messaging.odk import qr_picture
+from server.messaging.sessions import open_odk_session
 
 Role = Membership.Role
 
@@ -213,13 +217,24 @@ class PersonAdmin(WorkbookAdmin):
         if not self._manages(request, row):
             return {}
         return {
+            "odk": Deed(
+                label=_("ODK Collect 二维码"),
+                do=self._show_settings_qr,
+                hint=_("用 ODK Collect 扫描即可登录；凭此码可以本人名义填报，请勿外传。"),
+            ),
             "password": Deed(
                 label=_("设置新密码"),
                 do=self._issue_password,
                 hint=_("原密码立即失效，新密码只显示一次。"),
                 confirm=_("为“%(name)s”设置新密码") % {"name": row.name},
-            )
+            ),
         }
+
+    def _show_settings_qr(self, request: HttpRequest, row: User) -> Text:
+        base_url = settings.PUBLIC_URL.rstrip("/") or request.build_absolute_uri("/").rstrip("/")
+        picture = qr_picture(base_url, open_odk_session(row))
+        words = _("“%s”的 ODK Collect 设置，离开本页后不再显示。") % row.name
+        return format_html("<span>{}</span><br>{}", words, picture)
 
     def _issue_password(self, request: HttpRequest, row: User) -> Text:
         password = issue_password(user_id=row.pk, by=person(request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +21,10 @@ from server.activities.queries import (
     submissions_visible_to,
     with_attachments,
 )
+from server.activities.services.attaching import attach_submission, visits_to_attach_to
 from server.activities.services.quarantine import refused_visible_to
 from server.console.access import person
-from server.console.admin.base import ScopedAdmin, Tool, attachment
+from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
 from server.console.answers import read_answers
@@ -118,6 +120,21 @@ class SubmissionAdmin(ScopedAdmin):
             (_("格式"), row.get_format_display()),
             ("SHA-256", row.sha256),
         ]
+
+    def deeds(self, request: HttpRequest, row: Submission) -> Mapping[str, Deed]:
+        if row.visit_id is not None:
+            return {}
+        return {
+            f"attach-{visit.pk}": Deed(
+                label=_("归入：%s") % visit,
+                do=partial(self._attach, visit_id=visit.pk),
+            )
+            for visit in visits_to_attach_to(row)[:8]
+        }
+
+    def _attach(self, request: HttpRequest, row: Submission, *, visit_id: UUID) -> Text:
+        attach_submission(submission_id=row.pk, visit_id=visit_id, by=person(request))
+        return _("已归入任务。")
 
     def page_tools(self, request: HttpRequest, row: Submission) -> Sequence[Tool]:
         return [Tool(_("下载原始文件"), self.link("raw", row.pk), "download")]

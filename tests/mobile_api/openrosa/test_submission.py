@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import OperationalError
 from lxml import etree
 
 from media_storage.models import MediaObject
@@ -459,3 +460,15 @@ class CountingInput:
 
     def close(self) -> None:
         pass
+
+
+def test_while_the_database_is_away_a_phone_is_told_to_come_again(
+    ada: Collector, gate: InstrumentVersion, monkeypatch
+):
+    def away(**_arguments: object) -> None:
+        raise OperationalError("the database system is starting up")
+
+    monkeypatch.setattr("mobile_api.openrosa.views.accept_submission", away)
+    response = ada.send(xml_part(gate_xml(gate)), status=503)
+    assert response["Retry-After"] == "5"
+    assert message(response)

@@ -10,6 +10,7 @@ from openpyxl import load_workbook
 
 from server.core.changes import Change
 from server.grid.models import Appointment, Membership, School, User
+from server.messaging.models import Device
 from tests.cast import Cast, add_person
 
 
@@ -141,6 +142,15 @@ def test_a_new_password_is_shown_once(office, cast: Cast):
     assert (
         password not in office.get(f"/admin/grid/user/{cast.principal.pk}/change/").content.decode()
     )
+
+
+def test_the_settings_code_of_odk_collect_is_drawn_for_a_person(office, group, cast: Cast):
+    address = f"/admin/grid/user/{cast.ada.pk}/do/odk/"
+    page = office.post(address, follow=True).content.decode()
+    assert "<svg" in page
+    assert Device.objects.get(user=cast.ada).name == "ODK Collect"
+    group.post(f"/admin/grid/user/{cast.office.pk}/do/odk/")
+    assert not Device.objects.filter(user=cast.office).exists()
 
 
 def test_a_town_group_takes_no_log_in_of_its_superiors(group, cast: Cast):

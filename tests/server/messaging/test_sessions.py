@@ -28,6 +28,7 @@ from server.messaging.sessions import (
     devices_with_digest,
     key_for,
     new_openrosa_password,
+    open_odk_session,
     open_session,
     revoke_device,
     set_push,
@@ -322,3 +323,15 @@ def test_every_refusal_of_a_session_has_a_code_of_its_own():
         )
     ]
     assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+def test_a_persons_odk_device_is_one_and_comes_back_with_another_key(cast):
+    first = open_odk_session(cast.ada)
+    assert device_for_key(key_for(open_odk_session(cast.ada))) == first
+    old_key = key_for(first)
+    close_session(first)
+    again = open_odk_session(cast.ada)
+    assert again.pk == first.pk
+    with pytest.raises(TokenRevoked):
+        device_for_key(old_key)
+    assert device_for_key(key_for(again)) == again

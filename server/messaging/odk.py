@@ -6,6 +6,9 @@ import base64
 import json
 import zlib
 
+import segno
+from django.utils.safestring import SafeString, mark_safe
+
 from server.messaging.models import Device
 from server.messaging.sessions import key_for
 
@@ -18,6 +21,13 @@ def key_url(base_url: str, device: Device) -> str:
 def password_url(base_url: str) -> str:
     """The server address for HTTP Digest and Basic."""
     return f"{base_url}/openrosa"
+
+
+def qr_picture(base_url: str, device: Device) -> SafeString:
+    """The settings QR code as an inline SVG, for a person to scan with ODK Collect."""
+    content = settings_qr(server_url=key_url(base_url, device))
+    svg: str = segno.make(content, error="l").svg_inline(scale=4, border=4, light="#fff")
+    return mark_safe(svg)  # noqa: S308 - drawn by segno from bytes of ours
 
 
 def settings_qr(*, server_url: str, username: str = "", password: str = "") -> str:
