@@ -17,8 +17,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 
 from server.config.checks import refuse_unfit_start  # noqa: E402
 from server.config.limits import BodyLimit  # noqa: E402
+from server.config.requests import AsgiRequest  # noqa: E402
 from server.messaging.consumers import InboxConsumer  # noqa: E402
 
+http.request_class = AsgiRequest
 refuse_unfit_start()
 
 

@@ -245,29 +245,29 @@ def _place_of(document: Document, device: Device) -> _Place:
 
 
 def _named_visit(visit_id: UUID, form: PublishedForm, device: Device) -> _Place:
-    visit: Any = _VISIT.first(visit_id, device.user_id, form.instrument_id)
-    if visit is None:
+    found = _VISIT.first_values(visit_id, device.user_id, form.instrument_id)
+    if found is None:
         raise NotFound(_("找不到这个任务，或它没有分配给您。请更新任务列表。"))
-    if not visit.uses_form:
+    school_id, state, activity_state, uses_form = found
+    if not uses_form:
         raise FormNotOfVisit
-    if visit.activity.state == Activity.State.CLOSED:
+    if activity_state == Activity.State.CLOSED:
         raise ActivityClosed(_("活动已结束，不能再填报。手机上的记录请保留，并联系督导办。"))
-    if visit.state not in FILLABLE_STATES:
+    if state not in FILLABLE_STATES:
         raise VisitFinished(_("任务已审核，不能再填报。如需补充，请联系督导办退回任务。"))
-    return _Place(visit_id, visit.school_id)
+    return _Place(visit_id, school_id)
 
 
-def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit]:
-    """The visit of somebody in its team, with `uses_form`."""
+def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit, Any]:
+    """What decides whether somebody of the visit's team may fill in this form there."""
     uses_form = Activity.instruments.through.objects.filter(
         activity=OuterRef("activity"), instrument=instrument_id
     )
     return (
         Visit.objects.filter(pk=visit_id, team=user_id)
-        .select_related("activity")
-        .only("school_id", "state", "activity__state")
         .annotate(uses_form=Exists(uses_form))
         .order_by()
+        .values_list("school_id", "state", "activity__state", "uses_form")
     )
 
 

@@ -1,10 +1,14 @@
 """`worker`: one background process of production. Any number may run; SIGTERM ends the task at hand."""
 
+import os
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from server.core.worker import new_worker, scheduling
+
+NICENESS = 10
+"""Accept first, derive later: where both want the same core, phones do not wait for the worker."""
 
 
 class Command(BaseCommand):
@@ -12,6 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.check(databases=["default"])
+        os.nice(NICENESS)
         worker = new_worker()
         worker.configure_signals()
         with scheduling():
