@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.models import Model, QuerySet
-from django.db.models.sql.compiler import SQLCompiler
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
@@ -77,9 +76,10 @@ class _Written:
 
     def columns(self, values: Sequence[UUID | str]) -> Iterable[Any]:
         compiler = self._bound(values)
-        return compiler.results_iter(compiler.execute_sql())
+        columns: Iterable[Any] = compiler.results_iter(compiler.execute_sql())
+        return columns
 
-    def _bound(self, values: Sequence[UUID | str]) -> SQLCompiler:
+    def _bound(self, values: Sequence[UUID | str]) -> Any:
         parameters = list(self.parameters)
         for place, index, as_text in self.places:
             value = values[index]

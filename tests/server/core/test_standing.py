@@ -32,6 +32,17 @@ def test_a_row_comes_with_its_relations_and_annotations(cast: Cast) -> None:
 
 
 @pytest.mark.django_db
+def test_columns_come_as_the_database_keeps_types(cast: Cast) -> None:
+    columns = StandingQuery(
+        lambda id: School.objects.filter(pk=id).values_list("area_id", "code", "is_active"), UUID
+    )
+    found = columns.first_values(cast.school.pk)
+    assert found is not None
+    assert list(found) == [cast.school.area_id, cast.school.code, True]
+    assert columns.first_values(uuid4()) is None
+
+
+@pytest.mark.django_db
 def test_each_call_binds_its_own_values(cast: Cast) -> None:
     assert SCHOOL.first(cast.school.pk, cast.school.code) == cast.school
     assert SCHOOL.first(cast.far_school.pk, cast.far_school.code) == cast.far_school
