@@ -10,6 +10,9 @@ PORT ?= 8000
 URL ?= http://$(HOST):$(PORT)
 VAR_DIR ?= var
 WORKERS ?= 2
+# For each target of `make fuzz`.
+SECONDS ?= 60
+FUZZ ?= xml multipart json
 # More arguments for pytest: make test-sqlite PYTEST="-k findings -x"
 PYTEST ?=
 
@@ -29,7 +32,7 @@ AS_PRODUCTION := DUXUE_ENV=production SECRET_KEY=only-to-look-at-the-settings-01
 .DEFAULT_GOAL := help
 # `make check lock` and the like run one after the other: the targets share .venv and var/.
 .NOTPARALLEL:
-.PHONY: help run phone test test-sqlite test-postgres pytest-sqlite pytest-postgres check bench format schema messages lock services dev base swift clean
+.PHONY: help run phone test test-sqlite test-postgres pytest-sqlite pytest-postgres check bench fuzz format schema messages lock services dev base swift clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -69,6 +72,10 @@ check: dev ## style, types, imports, migrations, OpenAPI, settings, translations
 bench: services dev ## measure the product beside references, on PostgreSQL
 	$(PY) -m tests.benchmarks
 
+fuzz: dev ## fuzz what reads phones' bytes, each target for SECONDS=60, on from what var/fuzz keeps
+	@$(SETUP) $(TOOLS)/fuzz $(LOCKS)/fuzz.lock
+	@for target in $(FUZZ); do $(TOOLS)/fuzz/bin/python -m tests.fuzz $$target -max_total_time=$(SECONDS) || exit 1; done
+
 format: dev ## put the source into the house's shape
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -90,6 +97,7 @@ lock: ## write the hashed locks anew
 	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/base.lock pyproject.toml
 	$(PIP_COMPILE) $(UPGRADE) --extra=dev --constraint=$(LOCKS)/base.lock --output-file=$(LOCKS)/dev.lock pyproject.toml
 	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/swift.lock $(LOCKS)/swift.in
+	$(PIP_COMPILE) $(UPGRADE) --output-file=$(LOCKS)/fuzz.lock $(LOCKS)/fuzz.in
 
 services: swift ## install the servers that the tests talk to
 	@deploy/test_packages.sh

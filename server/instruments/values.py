@@ -15,7 +15,8 @@ from server.instruments.xpath_functions import number_text
 
 MAX_TEXT = 50_000
 MAX_POINTS = 10_000
-MAX_FILE_NAME = 255
+MAX_FILE_NAME = 160
+"""As long as the column in which a submission keeps it."""
 
 Convert = Callable[[Any], Any]
 

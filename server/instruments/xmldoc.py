@@ -14,6 +14,7 @@ from lxml import etree
 from server.core.errors import Invalid, Malformed, Problem
 from server.instruments.compiled import SECTIONS, Field, Form
 from server.instruments.expressions import plain_text
+from server.instruments.values import WrongValue, file_name
 
 MAX_ID = 255
 
@@ -62,9 +63,16 @@ def read_header(xml: bytes) -> Header:
         instance_id=instance_id,
         deprecated_id=meta.get("deprecatedID", "")[:MAX_ID],
         instance_name=meta.get("instanceName", "")[:MAX_ID],
-        audit=meta.get("audit", "")[:MAX_ID],
+        audit=_file_name(meta.get("audit", "")),
         root=root,
     )
+
+
+def _file_name(text: str) -> str:
+    try:
+        return file_name(text)
+    except WrongValue as wrong:
+        raise Malformed(_("答卷的 audit 不是文件名")) from wrong
 
 
 def _read(xml: bytes) -> Element:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
+from django.utils.translation import gettext as _
 
 from server.activities.models import Submission
+from server.core.errors import Invalid, Problem
 from server.instruments.answers import attachments_named
 from server.instruments.queries import PublishedForm, published_form
 from server.instruments.xmldoc import answers_from_xml, read_header
 
 VISIT_FIELD = "visit_id"
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""A phone's clock may be wrong, but not so wrong that the time cannot be stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,7 @@ def document_from_json(
 
     Raises UnknownForm, Invalid with pointers into the request.
     """
+    _check_moments(started_at=started_at, ended_at=ended_at, device_time=device_time)
     form = published_form(form_id, version)
     checked = form.checker.check(answers, at=ended_at or device_time)
     content = [form_id, version, visit_id, checked.answers, started_at, ended_at]
@@ -115,4 +120,15 @@ def _moment(value: object) -> datetime | None:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return moment if moment.tzinfo and EARLIEST < moment < LATEST else None
+
+
+def _check_moments(**moments: datetime | None) -> None:
+    """Raises Invalid for what no calendar of a database or of another zone can hold."""
+    problems = [
+        Problem(f"/{name}", "out_of_range", _("这个时间不可能，请检查手机的时钟。"))
+        for name, moment in moments.items()
+        if moment and not EARLIEST < moment < LATEST
+    ]
+    if problems:
+        raise Invalid(problems=problems)
