@@ -26,6 +26,8 @@ from server.core.errors import (
     Unavailable,
 )
 
+RETRY_SECONDS = 5
+
 STATUS: tuple[tuple[type[DuxueError], int], ...] = (
     (Malformed, 400),
     (NotAllowed, 403),
@@ -129,4 +131,7 @@ def _problem(error: DuxueError) -> JsonResponse:
         "code": error.code,
         "errors": [],
     }
-    return JsonResponse(content, status=status, content_type="application/problem+json")
+    response = JsonResponse(content, status=status, content_type="application/problem+json")
+    if status == 503:
+        response["Retry-After"] = str(RETRY_SECONDS)
+    return response

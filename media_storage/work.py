@@ -118,7 +118,16 @@ def _finish(
     media_processed.send(MediaObject, media=media)
 
 
-PUMP = work.Pump(name="media", rows=rows, handle=process, lease_seconds=120, batch=8)
+# Few at a time: the lease is for all of a batch, and a picture may take seconds. Many times: the
+# store may be away for a night, and nobody should have to wake up the photos afterwards.
+PUMP = work.Pump(
+    name="media",
+    rows=rows,
+    handle=process,
+    batch=2,
+    max_attempts=40,
+    backoff_limit_seconds=900.0,
+)
 
 
 def start() -> None:

@@ -63,6 +63,9 @@ def read_body(stream: IO[Any], request: HttpRequest | Request) -> bytes:
         raise Malformed(_("上传中断，请重试")) from None
     if len(raw) > limit:
         raise TooLarge(_("内容不能超过 %d MB，请减少后重新提交") % (limit // 2**20))
+    if len(raw) < int(request.META.get("CONTENT_LENGTH") or 0):
+        # The line broke: that is no fault of the document's, and nothing to keep for the office.
+        raise Malformed(_("上传中断，请重试"))
     return raw
 
 

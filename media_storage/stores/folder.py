@@ -128,8 +128,9 @@ class FolderStore:
         return self._size(f"objects/{key}")
 
     def delete(self, key: str) -> None:
-        self._path(f"objects/{key}").unlink(missing_ok=True)
-        self._path(f"incoming/{key}").unlink(missing_ok=True)
+        with _disk():
+            self._path(f"objects/{key}").unlink(missing_ok=True)
+            self._path(f"incoming/{key}").unlink(missing_ok=True)
 
     def upload_urls(self, expected: Expected, *, base_url: str, fresh: bool = False) -> Upload:
         expires_at = clock.now() + UPLOAD_TIME
@@ -205,17 +206,18 @@ class FolderStore:
     def _take_in(self, key: str) -> None:
         """Move a single upload to its place, unless another request did."""
         source, target = self._path(f"incoming/{key}"), self._path(f"objects/{key}")
-        _make_folder(target.parent)
-        try:
-            # A link, unlike a rename, never replaces what was verified.
-            os.link(source, target)
-        except FileExistsError:
-            pass
-        except FileNotFoundError:
-            if not target.exists():
-                raise ObjectMissing(key) from None
-        source.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        with _disk():
+            _make_folder(target.parent)
+            try:
+                # A link, unlike a rename, never replaces what was verified.
+                os.link(source, target)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                if not target.exists():
+                    raise ObjectMissing(key) from None
+            source.unlink(missing_ok=True)
+            _sync_folder(target.parent)
 
     def _join(self, expected: Expected) -> None:
         received = list(self._received(expected.upload_id))

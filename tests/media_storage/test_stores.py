@@ -247,3 +247,11 @@ def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: object) -> Non
 def test_a_folder_never_leaves_its_root(tmp_path: object, key: str) -> None:
     with pytest.raises(ValueError, match="not a place"):
         open_store(f"folder://{tmp_path}/store").write(key, [b"bytes"])
+
+
+def test_a_folder_that_cannot_take_an_upload_in_is_unavailable(tmp_path: object) -> None:
+    store = open_store(f"folder://{tmp_path}/store")
+    store.write_at("incoming/a/b", [b"bytes"])  # type: ignore[attr-defined]
+    (tmp_path / "store" / "objects").touch()  # type: ignore[operator]
+    with pytest.raises(StoreUnavailable):
+        store.complete_upload(Expected(key="a/b", size=5, content_type="image/jpeg"))

@@ -95,6 +95,14 @@ def test_a_body_that_ends_early_leaves_nothing(client: Client, media_folder: Pat
     assert files(media_folder) == []
 
 
+def test_a_full_disk_tells_the_phone_to_come_again(client: Client, media_folder: Path) -> None:
+    media_folder.parent.mkdir(parents=True, exist_ok=True)
+    media_folder.touch()  # no folder can be made below a file
+    response = put(client, put_url(), CONTENT)
+    assert response.status_code == 503
+    assert response["Retry-After"] == "5"
+
+
 def test_an_upload_is_read_in_pieces(client: Client, media_folder: Path) -> None:
     class Piecewise(Counting):
         def read(self, size: int | None = -1) -> bytes:
