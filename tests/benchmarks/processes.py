@@ -175,6 +175,10 @@ def _worker(environment: Mapping[str, str]) -> Service:
     def start(workshop: Workshop) -> str:
         command = (sys.executable, "-m", "server", "worker")
         workshop.spawn("worker.log", *_command(environment, *command))
+        # Being nice counts within a session only, and each of ours has its own: this stands for the
+        # small share of the processor that deploy/compose.yaml gives to the worker.
+        with suppress(OSError):
+            Path(f"/proc/{workshop.processes[-1].pid}/autogroup").write_text("10")
         return ""
 
     return Service(name="worker", variable="", start=start)
