@@ -16,7 +16,9 @@ from server.messaging.models import Device
 from tests.cast import Cast
 
 
-def planned(cast: Cast, *schools: School, announced: bool = True, kind: str = "routine") -> Activity:
+def planned(
+    cast: Cast, *schools: School, announced: bool = True, kind: str = "routine"
+) -> Activity:
     """A draft of the county office with the kitchen instrument, for this week."""
     return create_activity(
         by=cast.office,
