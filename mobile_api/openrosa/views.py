@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpResponse
@@ -27,10 +28,11 @@ from server.activities.services.accepting import Accepted, BroughtFile, accept_s
 from server.core import clock
 from server.core.errors import NotFound
 from server.core.ids import new_id
+from server.core.standing import StandingQuery
 from server.core.work import wake
 from server.grid.models import User
 from server.instruments.compiled import text_in
-from server.instruments.models import FormAttachment, InstrumentVersion
+from server.instruments.models import FormAttachment, Instrument, InstrumentVersion
 from server.instruments.services import form_hash
 from server.messaging.models import Device
 
@@ -38,20 +40,10 @@ from server.messaging.models import Device
 @openrosa("GET", "HEAD")
 def form_list(caller: Caller) -> HttpResponse:
     """The forms of the person's open visits and those open to everybody; `?formID=` picks one."""
-    rows = forms_of(caller.device.user).annotate(
-        has_files=Exists(FormAttachment.objects.filter(version=OuterRef("current")))
-    )
+    rows = _LISTED.every_values(caller.device.user_id)
     if form_id := caller.request.GET.get("formID"):
-        rows = rows.filter(form_id=form_id)
-    columns = rows.order_by("form_id").values(
-        "form_id",
-        "current__version",
-        "current__hash",
-        "current__form__title",
-        "current__form__external_files",
-        "has_files",
-    )
-    content = form_list_xml(_listed_form(caller, row) for row in columns)
+        rows = [row for row in rows if row[0] == form_id]
+    content = form_list_xml(_listed_form(caller, row) for row in rows)
     return unless_known(caller, xml_response(content))
 
 
@@ -122,18 +114,33 @@ def unknown(*_caller: Caller, **_parts: str) -> HttpResponse:
     raise NotFound(_("没有这个地址，请检查服务器设置。"))
 
 
-def _listed_form(caller: Caller, row: Mapping[str, Any]) -> ListedForm:
-    form_id, version = row["form_id"], row["current__version"]
-    title = row["current__form__title"] or {}
-    lists = LISTS.keys() & (row["current__form__external_files"] or ())
+def _forms_with_files(user_id: UUID) -> QuerySet[Instrument, Any]:
+    has_files = Exists(FormAttachment.objects.filter(version=OuterRef("current")))
+    rows = forms_of(User(pk=user_id)).annotate(has_files=has_files).order_by("form_id")
+    return rows.values_list(
+        "form_id",
+        "current__version",
+        "current__hash",
+        "current__form__title",
+        "current__form__external_files",
+        "has_files",
+    )
+
+
+_LISTED = StandingQuery(_forms_with_files, UUID)
+
+
+def _listed_form(caller: Caller, row: Sequence[Any]) -> ListedForm:
+    form_id, version, hash_, title, files, has_files = row
+    lists = LISTS.keys() & (files or ())
     return ListedForm(
         form_id=form_id,
-        name=text_in(title, (get_language() or "zh")[:2]) or form_id,
+        name=text_in(title or {}, (get_language() or "zh")[:2]) or form_id,
         version=version,
-        hash=row["current__hash"],
+        hash=hash_,
         download_url=caller.address("form", form_id=form_id, version=version),
         manifest_url=caller.address("manifest", form_id=form_id, version=version)
-        if row["has_files"] or lists
+        if has_files or lists
         else "",
     )
 

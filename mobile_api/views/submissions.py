@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,7 +25,7 @@ from mobile_api.serializers.work import (
 from mobile_api.views.base import PhoneView, one
 from server.activities.models import Submission
 from server.activities.queries import submissions_visible_to, with_attachments
-from server.activities.services.accepting import Outcome, accept_submission
+from server.activities.services.accepting import Accepted, Outcome, accept_submission
 from server.activities.services.attaching import attach_submission, brought_files
 from server.activities.services.documents import Document, document_from_json
 from server.activities.services.quarantine import keeping_refused
@@ -92,7 +93,16 @@ class SubmissionView(PhoneView):
                 device=self.device,
                 files=brought_files(owner=self.person, named=files),
             )
-        return self.out(AcceptedOut, accepted, 201 if accepted.outcome is Outcome.NEW else 200)
+        return Response(_outcome(accepted), 201 if accepted.outcome is Outcome.NEW else 200)
+
+
+def _outcome(accepted: Accepted) -> dict[str, Any]:
+    """AcceptedOut's fields by hand: on the hot path the serializer was an eighth of the request."""
+    return {
+        "id": str(accepted.submission_id),
+        "state": "incomplete" if accepted.missing else "complete",
+        "missing": sorted(accepted.missing),
+    }
 
 
 def submission_in(raw: bytes) -> SubmissionBody:

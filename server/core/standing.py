@@ -42,7 +42,11 @@ class StandingQuery(Generic[M]):
 
     def first_values(self, *values: UUID | str) -> Sequence[Any] | None:
         """Its columns alone, in the order of the queryset's `values_list`."""
-        return _on_a_living_connection(lambda: next(iter(self._written.columns(values)), None))
+        return next(iter(self.every_values(*values)), None)
+
+    def every_values(self, *values: UUID | str) -> list[Sequence[Any]]:
+        """The columns of every row."""
+        return _on_a_living_connection(lambda: list(self._written.columns(values)))
 
     @cached_property
     def _written(self) -> _Written:

@@ -223,10 +223,10 @@ def test_addresses_follow_the_public_one(
 def test_a_server_error_is_a_sentence_without_its_cause(
     cast: Cast, collector: CollectorOf, monkeypatch, caplog
 ):
-    def broken(_user: object) -> None:
+    def broken(_forms: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("mobile_api.openrosa.views.forms_of", broken)
+    monkeypatch.setattr("mobile_api.openrosa.views.form_list_xml", broken)
     response = collector(cast.ada).get("formList", status=500)
     assert "稍后重试" in message(response)
     assert b"secret" not in response.content
