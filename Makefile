@@ -69,6 +69,9 @@ check: dev ## style, types, imports, migrations, OpenAPI, settings, translations
 	$(AS_PRODUCTION) $(PY) -m server check --deploy --fail-level WARNING
 	$(PY) deploy/check_messages.py
 
+faults: services dev ## kill every process while phones send, and count: FAULTS="--seed 1 --kills 200"
+	$(PY) -m tests.faults $(FAULTS)
+
 bench: services dev ## measure the product beside references, on PostgreSQL
 	$(PY) -m tests.benchmarks
 

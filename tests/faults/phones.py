@@ -42,17 +42,22 @@ class Field:
     """Of the monotonic clock: nothing new is begun after it."""
     patience: float = 120.0
     """How many seconds longer what was begun may take."""
+    allowance: int = 0
+    """So many may be begun by now: phones must not be through before the faults are."""
     taken: int = 0
     done: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> int | None:
-        """The number of the next submission, while there are any."""
-        with self.lock:
-            if self.taken >= self.submissions or time.monotonic() > self.deadline:
-                return None
-            self.taken += 1
-            return self.taken
+        """The number of the next submission; None when there are no more."""
+        while True:
+            with self.lock:
+                if self.taken >= self.submissions or time.monotonic() > self.deadline:
+                    return None
+                if self.taken < self.allowance:
+                    self.taken += 1
+                    return self.taken
+            time.sleep(0.05)  # until the faults have caught up
 
     def finish(self) -> None:
         with self.lock:
@@ -199,9 +204,9 @@ class Collect(Phone):
     def _posts(self, filled: Filled) -> list[bytes]:
         photos = list(filled.photos)
         if len(photos) < 2 or self.chance.random() < 0.5:
-            return [_multipart(filled, photos, last=True)]
+            return [multipart(filled, photos, last=True)]
         self.chance.shuffle(photos)
-        return [_multipart(filled, [photo], last=photo is photos[-1]) for photo in photos]
+        return [multipart(filled, [photo], last=photo is photos[-1]) for photo in photos]
 
 
 @dataclass
@@ -274,7 +279,7 @@ class App(Phone):
         return answer.is_success
 
 
-def _multipart(filled: Filled, photos: Sequence[Photo], *, last: bool) -> bytes:
+def multipart(filled: Filled, photos: Sequence[Photo], *, last: bool) -> bytes:
     parts = [_part("xml_submission_file", "submission.xml", "text/xml", filled.xml)]
     parts += [_part(p.name, p.name, "image/jpeg", p.content) for p in photos]
     if not last:

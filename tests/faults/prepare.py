@@ -37,15 +37,15 @@ def _scene(*, activities: int) -> dict[str, Any]:
     role = Membership.Role
     county = add_area("演练县", "920121", Area.Level.COUNTY)
     town = add_area("演练镇", "920121101", Area.Level.TOWN, county)
-    office = add_person("office", "方主任", role.OFFICE, area=county)
+    office = add_person("drill-office", "方主任", role.OFFICE, area=county)
     upload_xlsform(by=office, content=xlsform(*survey()))
     version = publish_instrument(by=office, form_id=FORM_ID).version
     schools = []
     for number in range(SCHOOLS):
         school = add_school(f"演练小学{number}", f"920121{number:04}", town)
-        contact = add_person(f"school{number}", "白校长", role.SCHOOL_CONTACT, school=school)
+        contact = add_person(f"drill-school{number}", "白校长", role.SCHOOL_CONTACT, school=school)
         team = [
-            add_person(f"{name}{number}", "安督学", role.INSPECTOR, area=county)
+            add_person(f"drill-{name}{number}", "安督学", role.INSPECTOR, area=county)
             for name in ("collect", "app")
         ]
         for inspector in team:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services import Running
@@ -30,13 +30,12 @@ class Part:
     user: str | None = None
     pid: int = 0
     _began: int = 0
-    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._began = _began(self.pid) if self.pid else 0
 
     def start(self) -> None:
-        with (self.folder / f"{self.name}.log").open("ab") as output:
+        with self.log.open("ab") as output:
             process = subprocess.Popen(
                 self.command,
                 cwd=self.folder,
@@ -49,8 +48,13 @@ class Part:
                 group=self.user,
                 extra_groups=[] if self.user else None,
             )
-        self._started.append(process)
+        # It may outlive this object, which Popen would warn of; we go by the id.
+        process.returncode = 0
         self.pid, self._began = process.pid, _began(process.pid)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
 
     def lives(self) -> bool:
         """Whether it runs: it, and not a later process with its id."""
@@ -68,20 +72,20 @@ class Part:
         pids = [self.pid, *descendants(self.pid)]
         for pid in pids:
             _signal(pid, signal.SIGKILL)
-        _await(lambda: not any(map(_began, pids)), f"the end of {self.name}", seconds=20)
+        await_true(lambda: not any(map(_began, pids)), f"the end of {self.name}", seconds=20)
 
     def terminate(self, *, seconds: float = 40) -> float:
         """SIGTERM, and how long it took until it and all below it ended. Raises NotBack."""
         began = time.monotonic()
         pids = [self.pid, *descendants(self.pid)]
         _signal(self.pid, signal.SIGTERM)
-        _await(
+        await_true(
             lambda: not any(map(_began, pids)), f"the graceful end of {self.name}", seconds=seconds
         )
         return time.monotonic() - began
 
     def wait_ready(self, *, seconds: float = 60) -> None:
-        _await(self.ready, self.name, seconds=seconds)
+        await_true(self.ready, self.name, seconds=seconds)
 
 
 def adopt(
@@ -153,7 +157,7 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _await(ready: Callable[[], bool], what: str, *, seconds: float) -> None:
+def await_true(ready: Callable[[], bool], what: str, *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

@@ -55,6 +55,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     slowest_end: float = 0.0
+    notes: list[tuple[str, str]] = field(default_factory=list)
     kills: int = 0
 
     @property
@@ -69,6 +70,7 @@ class Report:
             ("seed", f"{options.seed} (store: {options.store})"),
             ("kills", f"{self.kills} of {options.kills} planned"),
             ("by kind", _listed(self.faults)),
+            *self.notes,
             (
                 "submissions",
                 f"{len(told.stored)} of {options.submissions}, all told that it is stored",
@@ -100,6 +102,8 @@ def run(options: Options, say: Say) -> Report:
     activities = max(1, options.submissions // (PER_VISIT * 2 * SCHOOLS))
     with world(options.store, activities=activities) as here:
         report.seconds["start"] = time.monotonic() - began
+        if options.store == "folder" and here.disk is None:
+            report.notes.append(("not done", "disk_full: only root may mount a small disk"))
         crowd = _Crowd(here, options, report.ledger)
         say(f"{options.store}: started; {len(plan)} faults over {options.submissions} submissions")
         with _timed(report, "load"):
@@ -169,9 +173,13 @@ class _Crowd:
 
 def _load(here: World, crowd: _Crowd, plan: list[Fault], report: Report, say: Say) -> None:
     """Faults happen as the submissions come in; whatever is gone afterwards is started again."""
+    ahead = max(4, report.options.submissions // (2 * len(plan) or 1))
     crowd.start()
     try:
         for fault in plan:
+            if fault.kind == "disk_full" and here.disk is None:
+                continue
+            crowd.field.allowance = max(fault.after, crowd.field.done) + ahead
             while crowd.is_sending and crowd.field.done < fault.after:
                 time.sleep(0.02)  # between two looks; the phones end by themselves
             if not crowd.is_sending:
@@ -182,6 +190,7 @@ def _load(here: World, crowd: _Crowd, plan: list[Fault], report: Report, say: Sa
                 if report.kills % 20 == 0 and fault.is_kill:
                     say(f"{report.kills} kills, {crowd.field.done} submissions")
         here.mend()
+        crowd.field.allowance = report.options.submissions
         for thread in crowd.senders:
             thread.join()
     finally:

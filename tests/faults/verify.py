@@ -25,17 +25,7 @@ def main() -> None:
     django.setup()
     ledger = json.load(sys.stdin)
     problems: list[str] = []
-    for check in (
-        _documents,
-        _photos,
-        _findings,
-        _notices,
-        _visits,
-        _reads,
-        _changes,
-        _work,
-        _seen,
-    ):
+    for check in CHECKS:
         problems += check(ledger)
     json.dump(
         {"problems": problems[:KEPT], "total": len(problems), "counts": _counts()}, sys.stdout
@@ -215,6 +205,10 @@ def _seen(ledger: dict[str, Any]) -> Iterator[str]:
             yield from (f"{user.username} never saw {kind.type} {key}" for key in missed)
 
 
+CHECKS = (_documents, _photos, _findings, _notices, _visits, _reads, _changes, _work, _seen)
+"""What is compared, in the order of the report."""
+
+
 def _differences(found: Counter[Any], wanted: Counter[Any]) -> Iterator[str]:
     yield from (f"missing {each}" for each in wanted - found)
     yield from (f"too many {each}" for each in found - wanted)
@@ -230,7 +224,25 @@ def _counts() -> dict[str, int]:
     from server.messaging.models import Delivery, Notice
 
     models = (Submission, MediaObject, Finding, Notice, Delivery, Change, DBTaskResult)
-    return {str(model._meta.model_name): model.objects.count() for model in models}
+    counts = {str(model._meta.model_name): model.objects.count() for model in models}
+    return counts | {"files nobody refers to": len(_orphans())}
+
+
+def _orphans() -> set[str]:
+    """What requests left in the store that were killed before their commit: waste, not loss."""
+    from media_storage.models import MediaObject, Rendition
+    from media_storage.stores import get_store
+    from media_storage.stores.folder import FolderStore
+
+    store = get_store()
+    if isinstance(store, FolderStore):
+        files = [path for path in store.root.rglob("*") if path.is_file()]
+        names = {str(path.relative_to(store.root)).removeprefix("objects/") for path in files}
+    else:
+        pages = store.client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket)  # type: ignore[attr-defined]
+        names = {each["Key"] for page in pages for each in page.get("Contents", ())}
+    names -= set(MediaObject.objects.values_list("key", flat=True))
+    return names - set(Rendition.objects.values_list("key", flat=True))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ GRANIAN = (
     *("--respawn-failed-workers", "--respawn-interval", "0.5"),
 )
 DISK_MEGABYTES = 1536
+PATIENCE = 10.0
 LOGS = ROOT / "var" / "faults"
 """What the programs of the last run wrote, to look for reasons in."""
 
@@ -70,8 +71,16 @@ class World:
         return self.environment["PUBLIC_URL"]
 
     def strike(self, fault: Fault) -> bool:
-        """Let it happen, for as long as it lasts, and mend it. False where it could not."""
-        return bool(getattr(self, f"_{fault.kind}")(fault))
+        """Let it happen, for as long as it lasts, and mend it. False where it could not.
+
+        What is being started, or recovers, may have nothing to kill yet: then a little later.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not getattr(self, f"_{fault.kind}")(fault):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)  # between two tries; the deadline is above
+        return True
 
     def mend(self) -> None:
         """Start whatever is not there."""
@@ -168,8 +177,7 @@ class World:
         return True
 
     def _disk_full(self, fault: Fault) -> bool:
-        if self.disk is None:
-            return False
+        assert self.disk
         self.disk.fill()
         time.sleep(fault.seconds)
         self.disk.free()
@@ -214,7 +222,7 @@ def world(store: StoreKind, *, activities: int) -> Iterator[World]:
                 disk = stack.enter_context(small_disk(megabytes=DISK_MEGABYTES))
             store_url = f"folder://{(disk.folder if disk else folder) / 'media'}"
         api_port, live_port = free_port(), free_port()
-        environment = _environment(
+        environment = product_environment(
             {
                 "DATABASE_URL": postgres.url,
                 "CHANNEL_URL": redis.url,
@@ -223,7 +231,7 @@ def world(store: StoreKind, *, activities: int) -> Iterator[World]:
                 "VAR_DIR": str(folder),
             }
         )
-        parts += _product(folder, environment, api_port, live_port)
+        parts += product_parts(folder, environment, api_port, live_port)
         made = World(
             folder=folder,
             database_url=postgres.url,
@@ -261,7 +269,7 @@ def _make_forgiving(folder: Path) -> None:
     )
 
 
-def _environment(world: Mapping[str, str]) -> dict[str, str]:
+def product_environment(world: Mapping[str, str]) -> dict[str, str]:
     """Of our own environment only what any program needs."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return {
@@ -274,7 +282,7 @@ def _environment(world: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _product(
+def product_parts(
     folder: Path, environment: Mapping[str, str], api_port: int, live_port: int
 ) -> list[Part]:
     granian = (str(BIN / "granian"), *GRANIAN, "--port", str(api_port))
@@ -314,7 +322,7 @@ def _keep_logs(store: StoreKind, parts: list[Part]) -> None:
     kept.mkdir(parents=True)
     for part in parts:
         with suppress(FileNotFoundError):
-            shutil.copy(part.folder / f"{part.name}.log", kept)
+            shutil.copy(part.log, kept)
 
 
 def _kill_one(pids: list[int], pick: int) -> bool:
