@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,14 +102,27 @@ def world() -> Iterator[World]:
             _granian("bare", "tests.benchmarks.bare:application", bare),
         )
         api, live, worker, reference = [stack.enter_context(running(each)) for each in services]
-        yield World(
-            product_port=int(api.url),
-            bare_port=int(reference.url),
-            database_url=postgres.url,
-            folder=folder,
-            plan=plan,
-            parts=(api, live, worker, redis, postgres, reference),
-        )
+        parts = (api, live, worker, redis, postgres, reference)
+        try:
+            yield World(
+                product_port=int(api.url),
+                bare_port=int(reference.url),
+                database_url=postgres.url,
+                folder=folder,
+                plan=plan,
+                parts=parts,
+            )
+        except Exception:
+            _show_logs((api, live, worker, reference))
+            raise
+
+
+def _show_logs(parts: Sequence[Running], lines: int = 40) -> None:
+    """What the processes had to say, before their folders go."""
+    for part in parts:
+        for log in Path(part.folder).glob("*.log"):
+            tail = log.read_text(errors="replace").splitlines()[-lines:]
+            sys.stderr.write("\n".join([f"--- {log.name}", *tail, ""]))
 
 
 def _environment(database_url: str, redis_url: str, folder: Path) -> dict[str, str]:
