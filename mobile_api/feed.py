@@ -12,7 +12,8 @@ import builtins
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -39,10 +40,11 @@ from server.activities.queries import (
 from server.core import clock
 from server.core.changes import Change, changes_after, newest_settled
 from server.core.changes import Cursor as FeedCursor
+from server.core.standing import StandingQuery
 from server.findings.models import SETTLED
 from server.findings.queries import findings_listed_for, findings_visible_to
-from server.grid.models import User, in_term
-from server.grid.queries import schools_visible_to
+from server.grid.models import Appointment, Membership, User, in_term
+from server.grid.queries import OFFICES, schools_visible_to
 from server.messaging.queries import inbox_of
 
 RECENT = timedelta(days=90)
@@ -184,19 +186,21 @@ class FeedPage:
 
 def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, Any]) -> FeedPage:
     """The page after the cursor; without one the first of a full copy. Raises CursorInvalid."""
-    scope, newest = _standing(user)
+    standing = _standing(user)
     if cursor is None:
-        return _copy(user, Position(scope, newest, kind=0), limit, context)
+        return _copy(user, Position(standing.scope, standing.newest, kind=0), limit, context)
     position = Position.parse(cursor)
-    if position.feed > newest:
+    if position.feed > standing.newest:
         raise CursorInvalid  # from another life of the database
-    if position.scope != scope:
-        start = Position(scope, position.feed, kind=0)
+    if position.scope != standing.scope:
+        start = Position(standing.scope, position.feed, kind=0)
         page = _copy(user, start, limit, context)
         return FeedPage(page.position, page.has_more, reset=True, changes=page.changes)
     if position.kind is not None:
         return _copy(user, position, limit, context)
-    return _changes(user, position, newest, limit, context)
+    if position.feed == standing.newest:
+        return FeedPage(position, False)
+    return _changes(user, position, standing, limit, context)
 
 
 # ---- the copy ---------------------------------------------------------------------------------
@@ -229,15 +233,15 @@ def _copy(user: User, position: Position, limit: int, context: dict[str, Any]) -
 
 
 def _changes(
-    user: User, position: Position, end: FeedCursor, limit: int, context: dict[str, Any]
+    user: User, position: Position, standing: Standing, limit: int, context: dict[str, Any]
 ) -> FeedPage:
-    """What changed after the position. `end`, where the settled feed ended before we looked, is
-    where the next look begins: an idle phone would else pass everybody's changes every time."""
-    schools = schools_known_to(user).values("pk")
+    """What changed after the position. Where the settled feed ended before we looked is where the
+    next look begins: an idle phone would else pass everybody's changes every time."""
+    schools = _schools_of(user, standing)
     rows = changes_after(position.feed, schools=schools, user_id=user.pk, limit=limit + 1)
     page, has_more = rows[:limit], len(rows) > limit
     read = (page[-1].txid, page[-1].pk) if page else position.feed
-    position = Position(position.scope, read if has_more else max(read, end))
+    position = Position(position.scope, read if has_more else max(read, standing.newest))
     return FeedPage(position, has_more, changes=_rendered(user, page, context))
 
 
@@ -292,26 +296,60 @@ def _change(type_: str, pk: UUID, data: Any) -> dict[str, Any]:
 # ---- cursors ----------------------------------------------------------------------------------
 
 
-def _standing(user: User) -> tuple[str, FeedCursor]:
-    """A digest of the person's roles and appointments of today, and the end of the settled feed.
+@dataclass(frozen=True)
+class Standing:
+    """What a person is today, as a digest and as schools, and the end of the settled feed."""
 
-    One query for all three: this is what an idle phone costs, every time that it asks.
-    """
-    roles = user.memberships.filter(in_term()).order_by()
-    appointments = user.appointments.filter(in_term()).order_by()
+    scope: str
+    newest: FeedCursor
+    is_office: bool
+    schools: frozenset[UUID]
+
+
+def _standing(user: User) -> Standing:
+    """One query: this is what an idle phone costs, every time that it asks."""
+    rows = {row[0]: row for row in _standing_query(clock.today()).every_values(user.pk)}
+    end = rows.pop(user.pk)[1] or "0 0"
+    text = "\n".join([str(user.is_superuser), *sorted(map(str, rows.values()))])
+    return Standing(
+        scope=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
+        newest=_place(end),
+        is_office=user.is_superuser or any(row[1] in OFFICES for row in rows.values()),
+        schools=frozenset(row[3] for row in rows.values() if row[3]),
+    )
+
+
+@lru_cache(maxsize=2)
+def _standing_query(_today: date) -> StandingQuery[Any]:
+    """The person's memberships and appointments of today, and the feed's end, written once a day."""
+    return StandingQuery(_standing_rows, UUID)
+
+
+def _standing_rows(user_id: UUID) -> Rows:
+    roles = Membership.objects.filter(in_term(), user=user_id).order_by()
+    appointments = Appointment.objects.filter(in_term(), inspector=user_id).order_by()
     place = Concat(Cast("txid", CharField()), Value(" "), Cast("id", CharField()))
     newest = newest_settled().annotate(place=place).values("place")[:1]
-    rows = roles.values_list("pk", "role", "area_id", "school_id").union(
+    return roles.values_list("pk", "role", "area_id", "school_id").union(
         appointments.values_list("pk", Value("appointed"), NOTHING, "school_id"),
-        User.objects.filter(pk=user.pk)
+        User.objects.filter(pk=user_id)
         .order_by()
         .values_list("pk", Subquery(newest, output_field=CharField()), NOTHING, NOTHING),
         all=True,
     )
-    standing = {row[0]: row for row in rows}
-    end = standing.pop(user.pk)[1] or "0 0"
-    text = "\n".join([str(user.is_superuser), *sorted(map(str, standing.values()))])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), _place(end)
+
+
+_VISITED = StandingQuery(
+    lambda user_id: Visit.objects.filter(team=user_id).order_by().values_list("school_id"), UUID
+)
+
+
+def _schools_of(user: User, standing: Standing) -> Sequence[UUID] | Rows:
+    """The schools whose changes concern the person: by name where they are few, so that the feed is
+    asked by index whatever the number of schools; an office's by its areas."""
+    if standing.is_office:
+        return schools_known_to(user).values("pk")
+    return sorted(standing.schools.union(row[0] for row in _VISITED.every_values(user.pk)))
 
 
 def _place(text: str) -> FeedCursor:
