@@ -41,6 +41,7 @@ GRANIAN = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--no-ws"),
     *("--blocking-threads", "2", "--blocking-threads-idle-timeout", "600"),
     *("--respawn-failed-workers", "--respawn-interval", "0.5"),
+    *("--workers-kill-timeout", "30"),
 )
 DISK_MEGABYTES = 1536
 PATIENCE = 10.0
