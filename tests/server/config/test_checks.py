@@ -82,5 +82,5 @@ def test_demo_accounts_are_refused_in_production_until_they_cannot_log_in():
 @pytest.mark.django_db
 def test_an_unfit_production_does_not_start():
     refuse_unfit_start()  # embedded: starts
-    with override_settings(PRODUCTION=True), pytest.raises(SystemCheckError, match="DATABASE_URL"):
+    with override_settings(PRODUCTION=True), pytest.raises(SystemCheckError, match="SECRET_KEY"):
         refuse_unfit_start()
