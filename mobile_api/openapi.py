@@ -96,16 +96,24 @@ def _refuse(path: str, method: str, operation: dict[str, Any]) -> None:
     codes = {"503"}
     if operation.get("security") != [{}]:
         codes |= {"401"} | ({"403"} if method in WITH_BODY else set())
-    if "{" in path:
+    parameters = operation.get("parameters", ())
+    if "{" in path or "requestBody" in operation or any(map(_names_a_thing, parameters)):
         codes |= {"404"}
-    if operation.get("parameters") or method in WITH_BODY:
+    if parameters or method in WITH_BODY:
         codes |= {"400"}
+    if "requestBody" in operation or (method in WITH_BODY and "{" in path):
+        codes |= {"409", "422"}
     if "requestBody" in operation:
-        codes |= {"409", "413", "415", "422"}
+        codes |= {"413", "415"}
     responses = operation["responses"]
     missing = {code: {"$ref": f"#/components/responses/{code}"} for code in sorted(codes)}
     operation["responses"] = {**missing, **responses}
     operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _names_a_thing(parameter: dict[str, Any]) -> bool:
+    """By an id in the query, which may be unknown."""
+    return parameter["in"] == "query" and parameter["schema"].get("format") == "uuid"
 
 
 def _response(status: str, text: str) -> dict[str, Any]:

@@ -37,6 +37,16 @@ class Problem:
     detail: Text
 
 
+class Problems(list[Problem]):
+    """No more than a person could mend at a time: a hostile document has a million."""
+
+    LIMIT: ClassVar[int] = 100
+
+    def append(self, problem: Problem) -> None:
+        if len(self) < self.LIMIT:
+            super().append(problem)
+
+
 class DuxueError(Exception):
     """Root of everything that a service refuses. `detail` tells the user what to do."""
 

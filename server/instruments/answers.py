@@ -20,7 +20,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from server.core import clock
-from server.core.errors import Invalid, Problem
+from server.core.errors import Invalid, Problem, Problems
 from server.instruments.compiled import (
     ATTACHMENTS,
     SECTIONS,
@@ -209,7 +209,7 @@ class Checker:
         recorded (`today`, `end`) goes before it, so that a record sent a week later, or written by
         a phone whose clock is wrong, is judged as it was on the phone.
         """
-        problems: list[Problem] = []
+        problems = Problems()
         shaped = self._typed(self._shape, answers, "/answers", problems)
         run = _Run(self._environment(shaped, at), problems)
         self._apply_relevance(shaped, run)

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from lxml import etree
 
-from server.core.errors import Invalid, Malformed, Problem
+from server.core.errors import Invalid, Malformed, Problem, Problems
 from server.instruments.compiled import SECTIONS, Field, Form
 from server.instruments.expressions import plain_text
 from server.instruments.values import WrongValue, file_name
@@ -169,7 +169,7 @@ def answers_from_xml(form: Form, root: Element) -> dict[str, Any]:
     field's type; the rest is for the form's `Checker`.
     """
     nodes = _nodes_of(form)
-    problems: list[Problem] = []
+    problems = Problems()
     answers = _section(nodes, root, "/answers", problems, is_root=True)
     if problems:
         detail = _("答卷有 %d 处不符合表单要求") % len(problems)
