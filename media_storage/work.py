@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, cast
 
@@ -17,9 +18,11 @@ from media_storage.imaging import BadImage, Picture, SmallPicture, make_renditio
 from media_storage.models import MediaObject, Rendition
 from media_storage.signals import media_processed
 from media_storage.stores import ObjectMissing, get_store
-from server.core import work
+from server.core import clock, schedule, work
 
 IN_MEMORY = 8 * 1024 * 1024
+DRAFT_TIME = timedelta(days=1)
+"""No write takes so long: what is older was left behind."""
 State = MediaObject.State
 UNFINISHED = (State.STORED, State.PROCESSING)
 
@@ -130,6 +133,12 @@ PUMP = work.Pump(
 )
 
 
+def clear_drafts() -> int:
+    """Remove what processes that were killed had begun to write. Returns how many."""
+    return get_store().clear_drafts(before=clock.now() - DRAFT_TIME)
+
+
 def start() -> None:
     """Make the pump known; called when the app is ready."""
     work.register(PUMP)
+    schedule.every("media.drafts", timedelta(hours=6), clear_drafts)

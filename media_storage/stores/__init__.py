@@ -144,6 +144,12 @@ class Store(Protocol):
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Forget a multipart upload and its parts; nothing if there is none."""
 
+    def clear_drafts(self, *, before: datetime) -> int:
+        """Remove what `write` had begun before then and a killed process never ended.
+
+        Nobody was told of it. Uploads by phones stay: they may be resumed. Returns how many.
+        """
+
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:

@@ -168,6 +168,15 @@ class FolderStore:
     def abort_upload(self, key: str, upload_id: str) -> None:
         shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
 
+    def clear_drafts(self, *, before: datetime) -> int:
+        count = 0
+        for draft in self.root.glob("tmp/*"):
+            with _disk(), suppress(FileNotFoundError):  # its writer may have just ended
+                if draft.stat().st_mtime < before.timestamp():
+                    draft.unlink()
+                    count += 1
+        return count
+
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:

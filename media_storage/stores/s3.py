@@ -134,6 +134,19 @@ class S3Store:
     def abort_upload(self, key: str, upload_id: str) -> None:
         self._abort(_incoming(key), upload_id)
 
+    def clear_drafts(self, *, before: datetime) -> int:
+        with _answers(self.bucket):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+            begun = [each for page in pages for each in page.get("Uploads", ())]
+        drafts = [
+            each
+            for each in begun
+            if each["Initiated"] < before and not each["Key"].startswith(_incoming(""))
+        ]
+        for each in drafts:
+            self._abort(each["Key"], each["UploadId"])
+        return len(drafts)
+
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:

@@ -70,6 +70,7 @@ def sweep() -> None:
 
 
 every("sweep", timedelta(seconds=SWEEP_SECONDS), sweep)
+every("hints", timedelta(hours=1), work.forget_hints)
 
 
 def run_until(stop: threading.Event, *, interval: float = 1.0) -> None:

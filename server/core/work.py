@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 HINT_SECONDS = 0.5
 DRAIN_SECONDS = 20.0
+HINT_KEPT = timedelta(days=1)
 
 stopping = threading.Event()
 """Set when this process is to end: drains finish the row at hand and give the others back."""
@@ -182,6 +183,13 @@ def drain_task(pump_name: str) -> None:
     drain(pump)
     if due(pump).exists():
         drain_task.enqueue(pump_name)
+
+
+def forget_hints() -> int:
+    """Delete the tasks of earlier days, done or taken by a worker that died. Returns how many."""
+    from django_tasks_db.models import DBTaskResult  # a model: the apps must be ready
+
+    return DBTaskResult.objects.filter(enqueued_at__lt=clock.now() - HINT_KEPT).delete()[0]
 
 
 _last_hint: dict[str, float] = {}

@@ -24,6 +24,8 @@ from media_storage.stores import (
     open_store,
     slices,
 )
+from media_storage.stores.folder import FolderStore
+from server.core import clock
 from tests.media_storage.conftest import put
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +66,23 @@ def test_writing_again_replaces(store: Store) -> None:
     store.write("a/b", [b"first"])
     store.write("a/b", [b"second"])
     assert b"".join(store.read("a/b")) == b"second"
+
+
+def test_what_a_killed_process_had_begun_to_write_is_cleared_and_nothing_else(
+    store: Store, base_url: str
+) -> None:
+    upload = begun(store, base_url)
+    store.write("a/b", [b"whole"])
+    if isinstance(store, FolderStore):
+        (store.root / "tmp" / "draft").write_bytes(b"half")
+    else:
+        store._begin("c/d", "image/jpeg")  # type: ignore[attr-defined]
+    assert store.clear_drafts(before=clock.now() - timedelta(hours=1)) == 0
+    assert store.clear_drafts(before=clock.now() + timedelta(hours=1)) == 1
+    assert store.clear_drafts(before=clock.now() + timedelta(hours=1)) == 0
+    assert b"".join(store.read("a/b")) == b"whole"
+    again = store.upload_urls(upload, base_url=base_url)
+    assert again.upload_id == upload.upload_id
 
 
 @pytest.mark.parametrize("sent", [b"x" * 1000, b"x" * 6_000_000])

@@ -111,3 +111,10 @@ def test_hints_are_coalesced_and_the_sweep_finds_what_they_left():
     make_row()
     schedule.sweep()
     assert DBTaskResult.objects.count() == 1
+
+
+def test_hints_of_earlier_days_are_forgotten():
+    work.drain_task.enqueue("media")
+    assert work.forget_hints() == 0
+    DBTaskResult.objects.update(enqueued_at=clock.now() - timedelta(days=2))
+    assert work.forget_hints() == 1
