@@ -73,7 +73,7 @@ def received(request: HttpRequest, device: Device) -> Iterator[Upload]:
     except ContentConflict:
         raise  # what contradicts is kept, its files included
     except DuxueError as refusal:
-        # Any other failure may have come after the commit: what it left, the store's sweeper finds.
+        # Any other failure may have come after the commit: then these bytes are the submission's.
         reading.discard()
         if reading.raw and not isinstance(refusal, _ON_THE_WAY):
             keep_refused(
@@ -150,7 +150,7 @@ class _Reading:
             raise
 
     def discard(self) -> None:
-        """Best effort: the store may be the very thing that refused. Its sweeper finds the rest."""
+        """Best effort: the store may be the very thing that refused. What is left is waste, not loss."""
         for part in self.parts:
             with suppress(Unavailable):
                 discard(part.stored.key)
