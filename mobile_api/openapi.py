@@ -113,7 +113,7 @@ def _refuse(path: str, method: str, operation: dict[str, Any]) -> None:
 
 def _names_a_thing(parameter: dict[str, Any]) -> bool:
     """By an id in the query, which may be unknown."""
-    return parameter["in"] == "query" and parameter["schema"].get("format") == "uuid"
+    return bool(parameter["in"] == "query" and parameter["schema"].get("format") == "uuid")
 
 
 def _response(status: str, text: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from mobile_api.bodies import UNSTORABLE
 from server.core.errors import Malformed, Problem
 
 DEFAULT_LIMIT = 100
@@ -96,13 +98,18 @@ def _write_cursor(ordering: Sequence[str], row: Model) -> str:
 
 def _read_cursor(rows: QuerySet[Any], ordering: Sequence[str], cursor: str) -> list[Any]:
     values = decode(cursor)
-    if len(values) != len(ordering) or not all(isinstance(value, str) for value in values):
+    if len(values) != len(ordering) or not all(map(_is_storable, values)):
         raise CursorInvalid
     fields: list[Field[Any, Any]] = [rows.model._meta.get_field(n.lstrip("-")) for n in ordering]
     try:
-        return [field.to_python(value) for field, value in zip(fields, values, strict=True)]
-    except (ValidationError, ValueError):
+        found = [field.to_python(value) for field, value in zip(fields, values, strict=True)]
+        return [value.astimezone(UTC) if isinstance(value, datetime) else value for value in found]
+    except (ValidationError, ValueError, OverflowError):
         raise CursorInvalid from None
+
+
+def _is_storable(value: Any) -> bool:
+    return isinstance(value, str) and not UNSTORABLE.search(value)
 
 
 def _beyond(ordering: Sequence[str], values: Sequence[Any]) -> Q:
