@@ -39,11 +39,13 @@ from media_storage.stores import (
     Expected,
     ObjectMissing,
     PartsMissing,
+    Store,
     Upload,
     get_store,
 )
 from server.core import clock, work
 from server.core.errors import ContentConflict, Invalid, Problem, TooLarge
+from server.core.standing import StandingInsert, StandingQuery, StandingUpdate
 
 READ_TIME = timedelta(minutes=15)
 
@@ -100,12 +102,31 @@ def declare_media(
         location=location,
     )
     owner_id = owner.pk if owner else None
-    media, created = MediaObject.objects.get_or_create(
-        id=media_id, defaults={**values, "owner_id": owner_id}
-    )
-    if not created and _differs(media, owner_id, values):
-        raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
+    media = MediaObject(id=media_id, owner_id=owner_id, state=State.DECLARED.value, **values)
+    created = _INSERT(media)
+    if not created:
+        media = MediaObject.objects.get(id=media_id)
+        if _differs(media, owner_id, values):
+            raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
     return media, _next_step(media, base_url, fresh=created), created
+
+
+_INSERT = StandingInsert(MediaObject)
+_MARK = StandingUpdate(
+    MediaObject,
+    sets=("state", "reject_code", "stored_at", "work_due_at", "upload_id"),
+    where=("id", "key", "state"),
+)
+
+
+def media_of(owner: AbstractBaseUser, media_id: UUID) -> MediaObject | None:
+    """What this person declared under the id."""
+    return _OWNED.first(media_id, owner.pk)
+
+
+_OWNED = StandingQuery(
+    lambda id, owner: MediaObject.objects.filter(id=id, owner=owner).order_by(), UUID, UUID
+)
 
 
 def resume_upload(*, media: MediaObject, base_url: str) -> Upload:
@@ -140,8 +161,7 @@ def complete_media(*, media: MediaObject) -> MediaObject:
         return media
     store = get_store()
     try:
-        store.complete_upload(_expected(media))
-        found = _examine(store.read(media.key))
+        found = _found(store, media)
     except (ObjectMissing, PartsMissing):
         return _completed_elsewhere(media)
     if problems := _mismatches(media, found):
@@ -149,6 +169,17 @@ def complete_media(*, media: MediaObject) -> MediaObject:
         raise UploadMismatch(problems=problems)
     _mark_stored(media, _judge(format_of(media.content_type), found))
     return media
+
+
+def _found(store: Store, media: MediaObject) -> _Found:
+    """What arrived: as the store measured it, else by reading it again."""
+    written = store.complete_upload(_expected(media))
+    if written is None:
+        return _examine(store.read(media.key))
+    if (written.size, written.sha256) != (media.size, media.sha256):
+        return _Found(size=written.size, sha256=written.sha256, head=b"")
+    head = next(iter(store.read(media.key)), b"")[:HEAD_BYTES]
+    return _Found(size=written.size, sha256=written.sha256, head=head)
 
 
 def _completed_elsewhere(media: MediaObject) -> MediaObject:
@@ -159,20 +190,31 @@ def _completed_elsewhere(media: MediaObject) -> MediaObject:
     raise UploadMissing
 
 
-@transaction.atomic
 def _mark_stored(media: MediaObject, rejection: str) -> None:
-    values = _state_values(rejection)
-    rows = MediaObject.objects.filter(id=media.id, key=media.key, state=State.DECLARED)
-    changed = rows.update(**values, upload_id="")
-    media.refresh_from_db()
-    if not changed:
-        if not media.is_uploaded:
-            raise UploadMissing
-        return
+    """By one statement, whose own transaction it is: nobody listens to what is merely stored."""
+    values = {**_state_values(rejection), "upload_id": ""}
     if rejection:
-        media_processed.send(MediaObject, media=media)
-    else:
+        _mark_rejected(media, values)
+    elif _marked(media, values):
         work.wake("media")
+
+
+@transaction.atomic
+def _mark_rejected(media: MediaObject, values: dict[str, Any]) -> None:
+    if _marked(media, values):
+        media_processed.send(MediaObject, media=media)
+
+
+def _marked(media: MediaObject, values: dict[str, Any]) -> bool:
+    """False where another request was first. Raises UploadMissing where it opened the upload again."""
+    if _MARK(values, {"id": media.id, "key": media.key, "state": State.DECLARED.value}):
+        for name, value in values.items():
+            setattr(media, name, value)
+        return True
+    media.refresh_from_db()
+    if not media.is_uploaded:
+        raise UploadMissing
+    return False
 
 
 def _reopen(media: MediaObject) -> None:
@@ -355,6 +397,7 @@ def _expected(media: MediaObject) -> Expected:
     return Expected(
         key=media.key,
         size=media.size,
+        sha256=media.sha256,
         content_type=media.content_type,
         upload_id=media.upload_id,
     )
@@ -422,7 +465,7 @@ def _state_values(rejection: str) -> dict[str, Any]:
     """The columns of an object whose bytes have just been stored."""
     moment = clock.now()
     return {
-        "state": State.REJECTED if rejection else State.STORED,
+        "state": (State.REJECTED if rejection else State.STORED).value,
         "reject_code": rejection,
         "stored_at": moment,
         "work_due_at": None if rejection else moment,

@@ -66,7 +66,7 @@ def _receive(request: HttpRequest, store: FolderStore, grant: Grant) -> HttpResp
         raise TooLarge(_("内容比登记的大，请核对文件"))
     if length != grant.size:
         raise Malformed(_("内容的长度与登记的不符，请重新上传"))
-    written = store.write_at(grant.place, _body(request, grant.size))
+    written = store.receive(grant, _body(request, grant.size))
     return HttpResponse(status=200, headers={"ETag": f'"{written.sha256}"'})
 
 

@@ -6,7 +6,8 @@
 Bytes come in by two ways. Through this server: `write` streams them to their key. From the phone
 directly: `upload_urls` signs addresses for what is still missing, and `complete_upload` puts what
 arrived under its key. A signed address never reaches a completed object: single uploads land beside
-it and are moved, multipart ones end with their upload id. So bytes that were verified stay as they are.
+it and are moved, unless they are verified already; multipart ones end with their upload id. So bytes
+that were verified stay as they are.
 
     StoreError
     ├── ObjectMissing   no bytes under this key
@@ -107,6 +108,7 @@ class Expected:
 
     key: str
     size: int
+    sha256: str
     content_type: str
     upload_id: str = ""
 
@@ -138,8 +140,11 @@ class Store(Protocol):
         `fresh`: nothing can have arrived, so a look into the store is spared.
         """
 
-    def complete_upload(self, expected: Expected) -> None:
-        """Put what arrived under its key; nothing if that was done. Raises ObjectMissing, PartsMissing."""
+    def complete_upload(self, expected: Expected) -> Written | None:
+        """Put what arrived under its key; nothing if that was done. Raises ObjectMissing, PartsMissing.
+
+        What the store itself measured, and then only the expected bytes are under the key; or None.
+        """
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Forget a multipart upload and its parts; nothing if there is none."""

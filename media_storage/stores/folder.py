@@ -1,7 +1,7 @@
 """A folder as an object store: uploads and downloads are signed addresses on this server.
 
-objects/KEY            what is complete
-incoming/KEY           a single upload that has arrived
+objects/KEY            what is complete: what `write` wrote, and uploads of the declared bytes alone
+incoming/KEY           a single upload of other bytes
 parts/UPLOAD_ID/7      part 7 of a multipart upload
 tmp/                   what is being written: renamed when it is whole and on the disk
 """
@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -46,16 +46,21 @@ logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SALT = "media_storage.folder"
+INCOMING = "incoming/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What one signed address allows: this method, this place, this many bytes, until then."""
+    """What one signed address allows: this method, this place, this many bytes, until then.
+
+    `sha256`: of the bytes that are declared for a single upload; these go straight to their key.
+    """
 
     method: Literal["GET", "PUT"]
     place: str
     expires: int
     size: int = 0
+    sha256: str = ""
     filename: str = ""
     content_type: str = ""
 
@@ -95,14 +100,30 @@ class FolderStore:
     def write(self, key: str, chunks: Iterable[bytes]) -> Written:
         return self.write_at(f"objects/{key}", chunks)
 
+    def receive(self, grant: Grant, chunks: Iterable[bytes]) -> Written:
+        """Write an upload where its grant says, the declared bytes under their key.
+
+        So that what is verified is verified once, while it arrives. Others wait for `complete_upload`
+        beside it. The address may be used again: it puts only the same bytes in their place.
+        """
+        key = grant.place.removeprefix(INCOMING)
+        if not grant.sha256:
+            return self.write_at(grant.place, chunks)
+        return self._write(
+            chunks, lambda written: _place_of(key, written, grant.size, grant.sha256)
+        )
+
     def write_at(self, place: str, chunks: Iterable[bytes]) -> Written:
         """Write below the root: whole and on the disk when this returns, or not there at all."""
-        target = self._path(place)
+        return self._write(chunks, lambda _written: place)
+
+    def _write(self, chunks: Iterable[bytes], place: Callable[[Written], str]) -> Written:
         draft = self._path(f"tmp/{secrets.token_hex(16)}")
         with _disk():
             _make_folder(draft.parent)
         try:
             written = _write_synced(draft, chunks)
+            target = self._path(place(written))
             with _disk():
                 _make_folder(target.parent)
                 draft.replace(target)
@@ -157,13 +178,16 @@ class FolderStore:
             upload_id=upload_id,
         )
 
-    def complete_upload(self, expected: Expected) -> None:
+    def complete_upload(self, expected: Expected) -> Written:
+        declared = Written(size=expected.size, sha256=expected.sha256)
         if self._exists(f"objects/{expected.key}"):
-            return
+            return declared
         if expected.upload_id:
-            self._join(expected)
-        else:
+            return self._join(expected)
+        found = self._measured(f"{INCOMING}{expected.key}")
+        if found == declared:
             self._take_in(expected.key)
+        return found
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
@@ -194,17 +218,20 @@ class FolderStore:
         return _url(grant, base_url)
 
     def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
-        place = f"incoming/{expected.key}"
+        place = f"{INCOMING}{expected.key}"
         if self._exists(place) or self._exists(f"objects/{expected.key}"):
             received = (Received(number=1, size=expected.size),)
             return Upload(strategy="single", expires_at=expires_at, received=received)
-        url = self._put_url(place, expected.size, expires_at, base_url)
+        url = self._put_url(place, expected.size, expires_at, base_url, expected.sha256)
         headers = {"Content-Type": expected.content_type}
         part = Part(number=1, url=url, size=expected.size, headers=headers)
         return Upload(strategy="single", expires_at=expires_at, parts=(part,))
 
-    def _put_url(self, place: str, size: int, expires_at: datetime, base_url: str) -> str:
-        grant = Grant(method="PUT", place=place, size=size, expires=int(expires_at.timestamp()))
+    def _put_url(
+        self, place: str, size: int, expires_at: datetime, base_url: str, sha256: str = ""
+    ) -> str:
+        expires = int(expires_at.timestamp())
+        grant = Grant(method="PUT", place=place, size=size, sha256=sha256, expires=expires)
         return _url(grant, base_url)
 
     def _received(self, upload_id: str) -> Iterator[Received]:
@@ -228,13 +255,24 @@ class FolderStore:
             source.unlink(missing_ok=True)
             _sync_folder(target.parent)
 
-    def _join(self, expected: Expected) -> None:
+    def _measured(self, place: str) -> Written:
+        digest, size = hashlib.sha256(), 0
+        for chunk in self._chunks([place]):
+            digest.update(chunk)
+            size += len(chunk)
+        return Written(size=size, sha256=digest.hexdigest())
+
+    def _join(self, expected: Expected) -> Written:
         received = list(self._received(expected.upload_id))
         if missing := missing_parts(expected.size, received):
             raise PartsMissing([each.number for each in missing])
         places = [f"parts/{expected.upload_id}/{part.number}" for part in received]
-        self.write(expected.key, self._chunks(places))
+        written = self._write(
+            self._chunks(places),
+            lambda written: _place_of(expected.key, written, expected.size, expected.sha256),
+        )
         self.abort_upload(expected.key, expected.upload_id)
+        return written
 
     def _chunks(self, places: list[str]) -> Iterator[bytes]:
         for place in places:
@@ -256,6 +294,12 @@ class FolderStore:
         if not all(_NAME.fullmatch(name) for name in names):
             raise ValueError(f"not a place in the store: {place!r}")
         return self.root.joinpath(*names)
+
+
+def _place_of(key: str, written: Written, size: int, sha256: str) -> str:
+    """Only the declared bytes ever get under the key by an upload."""
+    declared = written == Written(size=size, sha256=sha256)
+    return f"objects/{key}" if declared else f"{INCOMING}{key}"
 
 
 def _url(grant: Grant, base_url: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
 
+import msgspec
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -20,6 +23,30 @@ class MediaIn(Shape):
     sha256 = serializers.CharField(max_length=64)
     taken_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     location = Place(required=False, allow_null=True, default=None)
+
+
+class PlaceBody(msgspec.Struct):
+    """Place, as the hot path reads it."""
+
+    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+    accuracy_m: Annotated[float, msgspec.Meta(ge=0, le=1e8)] | None = None
+
+
+Text = Annotated[str, msgspec.Meta(max_length=100, pattern=r"\A\S+\Z")]
+Name = Annotated[str, msgspec.Meta(max_length=255, pattern=r"\A\S([^\r\n]*\S)?\Z")]
+
+
+class MediaBody(msgspec.Struct):
+    """MediaIn, as the hot path reads it: what it does not take, the serializer judges."""
+
+    id: UUID
+    filename: Name
+    content_type: Text
+    size: Annotated[int, msgspec.Meta(le=2**62)]
+    sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern=r"\A\S+\Z")]
+    taken_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    location: PlaceBody | None = None
 
 
 class PartOut(Shape):

@@ -34,7 +34,13 @@ LARGE = os.urandom(MULTIPART_ABOVE + 3_000_000)
 
 
 def expected(content: bytes, key: str = "202611/23/abc", upload_id: str = "") -> Expected:
-    return Expected(key=key, size=len(content), content_type="image/jpeg", upload_id=upload_id)
+    return Expected(
+        key=key,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        content_type="image/jpeg",
+        upload_id=upload_id,
+    )
 
 
 def begun(store: Store, base_url: str) -> Expected:
@@ -273,4 +279,4 @@ def test_a_folder_that_cannot_take_an_upload_in_is_unavailable(tmp_path: object)
     store.write_at("incoming/a/b", [b"bytes"])  # type: ignore[attr-defined]
     (tmp_path / "store" / "objects").touch()  # type: ignore[operator]
     with pytest.raises(StoreUnavailable):
-        store.complete_upload(Expected(key="a/b", size=5, content_type="image/jpeg"))
+        store.complete_upload(expected(b"bytes", key="a/b"))

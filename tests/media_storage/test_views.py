@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from datetime import timedelta
 from pathlib import Path
@@ -29,8 +30,8 @@ class Counting(io.BytesIO):
         return got
 
 
-def put_url(key: str = "a/b", size: int = len(CONTENT)) -> str:
-    expected = Expected(key=key, size=size, content_type="image/jpeg")
+def put_url(key: str = "a/b", size: int = len(CONTENT), sha256: str = "0" * 64) -> str:
+    expected = Expected(key=key, size=size, sha256=sha256, content_type="image/jpeg")
     return get_store().upload_urls(expected, base_url="").parts[0].url
 
 
@@ -56,6 +57,16 @@ def test_an_upload_is_stored_where_its_address_says(client: Client, media_folder
     assert put(client, put_url(), CONTENT).status_code == 200
     assert (media_folder / "incoming/a/b").read_bytes() == CONTENT
     assert files(media_folder) == [media_folder / "incoming/a/b"]
+
+
+def test_the_declared_bytes_go_straight_to_their_key(client: Client, media_folder: Path) -> None:
+    url = put_url(sha256=hashlib.sha256(CONTENT).hexdigest())
+    for _time in range(2):
+        assert put(client, url, CONTENT).status_code == 200
+        assert files(media_folder) == [media_folder / "objects/a/b"]
+    assert put(client, url, CONTENT[::-1]).status_code == 200
+    assert (media_folder / "objects/a/b").read_bytes() == CONTENT
+    assert (media_folder / "incoming/a/b").read_bytes() == CONTENT[::-1]
 
 
 def test_a_body_over_the_signed_size_is_refused_unread(client: Client, media_folder: Path) -> None:
