@@ -20,7 +20,7 @@ from PIL import Image
 FORM_ID = "faults"
 CHECKS = tuple(f"check_{number}" for number in range(1, 7))
 PHOTOS = ("photo_1", "photo_2", "photo_3")
-FAILING = 0.08
+FAILING = 0.05
 """How often a check fails: each time a finding, a notice, deliveries."""
 LARGE = 0.004
 """How often a photo is so large that it is uploaded in parts."""

@@ -12,8 +12,8 @@ from uuid import UUID, uuid5
 from tests.faults.line import Answer
 from tests.faults.phones import AT, GivenUp, Sender
 
-EVERY = 0.5
-ACTED_ON = 3
+EVERY = 1.0
+ACTED_ON = 4
 """One finding and one notice in so many is acted on, by its id."""
 
 

@@ -55,6 +55,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     slowest_end: float = 0.0
+    restarts: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
     kills: int = 0
 
@@ -81,6 +82,7 @@ class Report:
             ("answers", _listed(_by_status(told.answers))),
             ("rows", _listed(Counter(self.counts))),
             ("seconds", _listed({name: round(value) for name, value in self.seconds.items()})),
+            ("ended by itself", f"{self.restarts} times, started again"),
             ("slowest graceful end", f"{self.slowest_end:.1f} s"),
             ("unexplained answers", str(told.unexplained.total())),
             ("unfinished", str(len(told.unfinished))),
@@ -113,7 +115,7 @@ def run(options: Options, say: Say) -> Report:
             _drain(here, crowd, report)
         with _timed(report, "verify"):
             _verify(here, report)
-        report.slowest_end = here.slowest_end
+        report.slowest_end, report.restarts = here.slowest_end, here.restarts
     return report
 
 
@@ -181,7 +183,8 @@ def _load(here: World, crowd: _Crowd, plan: list[Fault], report: Report, say: Sa
                 continue
             crowd.field.allowance = max(fault.after, crowd.field.done) + ahead
             while crowd.is_sending and crowd.field.done < fault.after:
-                time.sleep(0.02)  # between two looks; the phones end by themselves
+                here.supervise()
+                time.sleep(0.05)  # between two looks; the phones end by themselves
             if not crowd.is_sending:
                 break
             if here.strike(fault):
@@ -191,10 +194,13 @@ def _load(here: World, crowd: _Crowd, plan: list[Fault], report: Report, say: Sa
                     say(f"{report.kills} kills, {crowd.field.done} submissions")
         here.mend()
         crowd.field.allowance = report.options.submissions
-        for thread in crowd.senders:
-            thread.join()
+        while crowd.is_sending:
+            here.supervise()
+            time.sleep(0.05)  # between two looks; the phones end by themselves
+    except BaseException:
+        crowd.field.deadline = -crowd.field.patience  # on the way out nobody tries again
+        raise
     finally:
-        crowd.field.submissions = 0  # on the way out after a failure, too, nothing new is begun
         crowd.end()
 
 
@@ -214,6 +220,7 @@ def _left_to_do(here: World) -> dict[str, int]:
     """What is still due when it has had the time of a lease and more; empty where all is done."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while (left := _due(here)) and time.monotonic() < deadline:
+        here.supervise()
         time.sleep(0.2)  # between two looks; the deadline is above
     return left
 

@@ -60,6 +60,7 @@ class World:
     proxy: Proxy | None = None
     disk: SmallDisk | None = None
     scene: dict[str, Any] = field(default_factory=dict)
+    restarts: int = 0
     slowest_end: float = 0.0
     """How long the slowest graceful end took."""
 
@@ -83,11 +84,17 @@ class World:
             time.sleep(0.2)  # between two tries; the deadline is above
         return True
 
-    def mend(self) -> None:
-        """Start whatever is not there."""
+    def supervise(self) -> None:
+        """Start what ended by itself, as the container engine does: granian gives up when one of its
+        processes is killed again soon after it was started."""
         for part in self.parts.values():
             if not part.lives():
                 part.start()
+                self.restarts += 1
+
+    def mend(self) -> None:
+        """Start whatever is not there, and wait for all."""
+        self.supervise()
         for part in self.parts.values():
             part.wait_ready()
 
@@ -246,6 +253,7 @@ def world(store: StoreKind, *, activities: int) -> Iterator[World]:
         made.start_store_again()
         made.scene = json.loads(made.call("tests.faults.prepare", str(activities)))
         made.mend()
+        made.restarts = 0
         yield made
 
 
