@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from media_storage.services import readable_url
-from server.console.admin.base import ScopedAdmin
+from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.filters import Period
 from server.console.position import FAR_M, Point, distance_m
 from server.console.states import AMBER, RED, Shown, badge
@@ -98,7 +99,7 @@ def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
 @admin.register(MediaObject)
 class MediaAdmin(ScopedAdmin):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", Period]
+    list_filter = ["state", DeadWork, Period]
     search_fields = ["filename", "owner__name"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -128,7 +129,11 @@ class MediaAdmin(ScopedAdmin):
             (_("拍摄时间（手机）"), row.taken_at or "—"),
             (_("登记时间"), row.created_at),
             ("SHA-256", row.sha256),
+            *facts_of_work(row),
         ]
+
+    def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
+        return retry_deed(row, "media")
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
         return {"photo": photo_of(row, base_url=request.build_absolute_uri("/"))}

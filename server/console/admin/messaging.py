@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.links import page_link
 from server.console.filters import DeviceOpen, Period
 from server.console.forms import ConsoleForm, PickMany, SchoolsByTown
@@ -33,7 +34,7 @@ from server.grid.queries import (
 )
 from server.messaging.models import Delivery, Device, Notice
 from server.messaging.queries import Audience, notices_visible_to
-from server.messaging.services import DELIVERIES, announce
+from server.messaging.services import DELIVERIES, NOTICES, announce
 from server.messaging.sessions import close_session
 
 INBOX = Delivery.Channel.INBOX
@@ -85,7 +86,7 @@ class AnnouncementForm(ConsoleForm):
 @admin.register(Notice)
 class NoticeAdmin(ScopedAdmin):
     list_display = ["title", "created_by", "created_at", "reached", "acknowledged"]
-    list_filter = ["requires_ack", Period]
+    list_filter = ["requires_ack", DeadWork, Period]
     search_fields = ["school__name", "created_by__name"]
     ordering = ["-id"]
     page_template = "console/notice.html"
@@ -146,6 +147,9 @@ class NoticeAdmin(ScopedAdmin):
             request, AnnouncementForm, do, title=_("写通知"), submit=_("发出通知")
         )
 
+    def deeds(self, request: HttpRequest, row: Notice) -> Mapping[str, Deed]:
+        return retry_deed(row, NOTICES)
+
     def facts(self, request: HttpRequest, row: Any) -> Sequence[tuple[Text, Any]]:
         return [
             (_("发出人"), row.created_by or _("系统")),
@@ -153,6 +157,7 @@ class NoticeAdmin(ScopedAdmin):
             (_("学校"), page_link(row.school) if row.school else "—"),
             (_("已读"), self.reached(row)),
             (_("已确认"), self.acknowledged(row)),
+            *facts_of_work(row),
         ]
 
     def page_context(self, request: HttpRequest, row: Notice) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from server.activities.services.attaching import attach_submission, visits_to_at
 from server.activities.services.quarantine import refused_visible_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
+from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
 from server.console.answers import read_answers
@@ -66,7 +67,7 @@ def record_of(
 @admin.register(Submission)
 class SubmissionAdmin(ScopedAdmin):
     list_display = ["instrument", "school", "sender", "received_at", "files", "conflict_total"]
-    list_filter = [SubmissionActivity, ReceivedPeriod, "format"]
+    list_filter = [DeadWork, SubmissionActivity, ReceivedPeriod, "format"]
     search_fields = ["sender__name", "visit__school__name", "version__instrument__title"]
     ordering = ["-received_at", "id"]
     page_template = "console/submission.html"
@@ -119,9 +120,13 @@ class SubmissionAdmin(ScopedAdmin):
             (_("修改自"), _edited(row)),
             (_("格式"), row.get_format_display()),
             ("SHA-256", row.sha256),
+            *facts_of_work(row),
         ]
 
     def deeds(self, request: HttpRequest, row: Submission) -> Mapping[str, Deed]:
+        return {**retry_deed(row, "submissions"), **self._attaching(row)}
+
+    def _attaching(self, row: Submission) -> Mapping[str, Deed]:
         if row.visit_id is not None:
             return {}
         return {

@@ -6,9 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from server.activities.models import Activity, RefusedDocument, SubmissionConflict, Visit
+from server.activities.models import (
+    Activity,
+    RefusedDocument,
+    Submission,
+    SubmissionConflict,
+    Visit,
+)
 from server.activities.services.quarantine import keep_refused
-from server.core.clock import today
+from server.core.clock import now, today
 from server.core.errors import Malformed
 from server.findings.models import Finding
 from tests.activities import device_of, planned
@@ -225,3 +231,18 @@ def test_a_refused_document_is_shown_with_its_reason_to_the_offices_over_its_sen
     assert office.get(f"{listed}{near.pk}/raw/").content == b"<data"
     strange = RefusedDocument.objects.get(sender=cast.carla)
     assert group.get(f"{listed}{strange.pk}/raw/").status_code == 404
+
+
+def test_work_that_died_is_shown_with_its_reason_and_tried_again(office, made_visit: Visit):
+    submission = made_visit.submissions.get()
+    Submission.objects.filter(pk=submission.pk).update(
+        work_dead_at=now(), work_due_at=None, work_error="KeyError: 'licence'"
+    )
+    listed = office.get("/admin/activities/submission/?work=dead").content.decode()
+    assert str(submission.pk) in listed
+    address = f"/admin/activities/submission/{submission.pk}"
+    assert "KeyError" in office.get(f"{address}/change/").content.decode()
+    office.post(f"{address}/do/again/")
+    submission.refresh_from_db()
+    assert submission.work_dead_at is None
+    assert submission.work_due_at is not None
