@@ -9,7 +9,7 @@ ada.get("/visits/…", status=404)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
 from django.utils import timezone
 
+from mobile_api import feed
 from server.core import changes
 from server.grid.models import User
 from tests.cast import PASSWORD
@@ -130,11 +131,15 @@ PhoneOf = Callable[[User], Phone]
 
 
 @pytest.fixture
-def settled(monkeypatch) -> None:
+def settled(monkeypatch) -> Iterator[None]:
     """The change feed shows what this test has written: its transaction, and those of tests beside
     it on the same PostgreSQL, never end. tests/server/core/test_changes.py is about the real thing.
     """
     monkeypatch.setattr(changes, "_settled", lambda rows: rows)
+    # The query that is written once a day must not carry this into other tests, nor theirs into this.
+    feed._standing_query.cache_clear()
+    yield
+    feed._standing_query.cache_clear()
 
 
 @pytest.fixture
