@@ -150,10 +150,6 @@ def _uses_form(visit: Json) -> bool:
     return any(instrument["form_id"] == FORM for instrument in visit["instruments"])
 
 
-def _forms(visit: Json) -> list[str]:
-    return [instrument["form_id"] for instrument in visit["instruments"]]
-
-
 def _plan_another(office: Phone, inspector: Phone) -> None:
     school = _school_of_school1(inspector)
     today = datetime.now().astimezone().date()

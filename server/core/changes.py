@@ -21,8 +21,6 @@ from django.db import connection, models
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import Func
 
-from server.core.errors import Malformed
-
 
 class TransactionId(Func):
     """The id of the writing transaction; 0 where the database has one writer at a time."""
@@ -120,17 +118,3 @@ def changes_after(
 def _settled(rows: QuerySet[Change]) -> QuerySet[Change]:
     """Rows of transactions older than every one still running in this statement's own snapshot."""
     return rows.filter(txid__lt=OldestRunning()) if connection.vendor == "postgresql" else rows
-
-
-def format_cursor(cursor: Cursor) -> str:
-    """The opaque text that a client keeps."""
-    return f"{cursor[0]:x}-{cursor[1]:x}"
-
-
-def parse_cursor(text: str) -> Cursor:
-    """Raises Malformed for what `format_cursor` did not write."""
-    try:
-        txid, sequence = text.split("-")
-        return int(txid, 16), int(sequence, 16)
-    except ValueError:
-        raise Malformed("cursor") from None

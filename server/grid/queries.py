@@ -106,12 +106,6 @@ def people_managed_by(user: User) -> QuerySet[User]:
     )
 
 
-def inspectors_of(school: School) -> QuerySet[User]:
-    """The inspectors appointed to the school today."""
-    rows = Appointment.objects.filter(in_term(), school=school).values("inspector")
-    return User.objects.filter(pk__in=Subquery(rows), is_active=True)
-
-
 def contacts_of(school: School) -> QuerySet[User]:
     """The school's contacts today."""
     rows = Membership.objects.filter(in_term(), school=school, role=Role.SCHOOL_CONTACT)

@@ -56,7 +56,6 @@ def test_what_has_not_begun_or_is_over_shows_nothing(cast, field):
     Membership.objects.filter(user__in=[cast.office, cast.principal]).update(**{field: day})
     assert seen(cast.ada) == seen(cast.office) == seen(cast.principal) == set()
     assert not queries.has_role(cast.office, Membership.Role.OFFICE)
-    assert list(queries.inspectors_of(cast.school)) == []
     assert list(queries.contacts_of(cast.school)) == []
 
 
@@ -88,11 +87,9 @@ def test_people_are_seen_by_their_office_and_by_those_who_share_a_school(cast):
     assert {cast.ada, cast.bruno, cast.other_principal} <= set(people(cast.town_group))
 
 
-def test_inspectors_and_contacts_of_a_school(cast):
-    assert list(queries.inspectors_of(cast.school)) == [cast.ada]
+def test_the_contacts_of_a_school(cast):
     assert list(queries.contacts_of(cast.school)) == [cast.principal]
     User.objects.update(is_active=False)
-    assert list(queries.inspectors_of(cast.school)) == []
     assert list(queries.contacts_of(cast.school)) == []
 
 
