@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from media_storage.errors import BadImage
 from media_storage.models import MediaObject
 
 MAX_PIXELS = 40_000_000
@@ -41,14 +42,6 @@ _UPRIGHT = {
 }
 
 Rejection = MediaObject.Rejection
-
-
-class BadImage(Exception):
-    """The file is not a picture that we show; `code` is one of MediaObject.Rejection."""
-
-    def __init__(self, code: str, cause: str = "") -> None:
-        super().__init__(f"{code}: {cause}" if cause else code)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from media_storage.errors import StoreUnavailable
+from media_storage.errors import BadImage, StoreUnavailable
 from media_storage.formats import format_of
-from media_storage.imaging import BadImage, Picture, SmallPicture, make_renditions
 from media_storage.models import MediaObject, Rendition
 from media_storage.signals import media_processed
 from media_storage.stores import ObjectMissing, get_store
 from server.core import clock, schedule, work
+
+if TYPE_CHECKING:
+    from media_storage.imaging import Picture, SmallPicture
 
 IN_MEMORY = 8 * 1024 * 1024
 DRAFT_TIME = timedelta(days=1)
@@ -50,6 +52,9 @@ def process(media: MediaObject) -> None:
 def _process(media: MediaObject) -> None:
     format_ = format_of(media.content_type)
     if format_ and format_.pillow:
+        # Late: every process knows this pump, and only the worker needs Pillow.
+        from media_storage.imaging import make_renditions
+
         with _local_copy(media) as file:
             picture, small = make_renditions(file, pillow_format=format_.pillow)
         _finish_picture(media, picture, small)

@@ -30,7 +30,6 @@ from server.activities.services.visits import (
     return_visit,
     review_visit,
 )
-from server.console.pictures import draw_kitchen
 from server.core import clock
 from server.findings.models import Finding
 from server.findings.services import Step, act_on_finding
@@ -97,6 +96,8 @@ class _Story:
         self.version = version.version
         self.form = form_from_json(version.form)
         self.devices: dict[UUID, Device] = {}
+        from server.console.pictures import draw_kitchen  # late: Pillow, for this alone
+
         self.photos = [draw_kitchen(n, taken_at=clock.now()) for n in range(PHOTOS)]
 
     def play(self, activity: Activity) -> None:

@@ -19,9 +19,6 @@ from typing import Any
 import msgspec
 from django.utils.translation import gettext as _
 from lxml import etree
-from pyxform.errors import PyXFormError
-from pyxform.xls2json_backends import get_xlsform
-from pyxform.xls2xform import convert
 
 from server.core.errors import Invalid, Malformed, Problem, TooLarge
 from server.instruments.compiled import (
@@ -86,6 +83,10 @@ def compile_xlsform(content: bytes, *, form_id: str | None = None, version: str)
 
 def _read_workbook(content: bytes) -> dict[str, Any]:
     """The workbook as pyxform reads it: rows of texts by sheet."""
+    # Late, here and below: pyxform takes 17 MB, and only who publishes a form needs it.
+    from pyxform.errors import PyXFormError
+    from pyxform.xls2json_backends import get_xlsform
+
     _refuse_rubbish(content)
     try:
         workbook = dataclasses.asdict(get_xlsform(BytesIO(content), file_type=".xlsx"))
@@ -211,6 +212,9 @@ _HARMLESS = ("max-pixels",)  # we want the photo as it was taken
 
 def _convert(workbook: dict[str, Any]) -> tuple[str, Row, list[str]]:
     """The XForm, pyxform's own description of the form, and what it warned of."""
+    from pyxform.errors import PyXFormError
+    from pyxform.xls2xform import convert
+
     try:
         result = convert(workbook)
     except PyXFormError as error:
@@ -223,7 +227,7 @@ def _convert(workbook: dict[str, Any]) -> tuple[str, Row, list[str]]:
     return result.xform, result._pyxform or {}, warnings
 
 
-def _compiler_refused(error: PyXFormError) -> Invalid:
+def _compiler_refused(error: Exception) -> Invalid:
     """pyxform's message, with the place that it names as a pointer."""
     text = " ".join(str(error).split())
     row = re.search(r"\[row : (\d+)\]|row (?:number )?'?(\d+)", text)

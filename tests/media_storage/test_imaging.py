@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms
 
-from media_storage.imaging import BadImage, SmallPicture, identify, make_renditions
+from media_storage.errors import BadImage
+from media_storage.imaging import SmallPicture, identify, make_renditions
 from tests.media_storage import pictures
 from tests.media_storage.pictures import BLUE, GREEN, RED, WHITE
 

@@ -11,7 +11,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext as _
-from openpyxl.utils.datetime import from_excel
 
 Parse = Callable[[Any], Any]
 """From a cell's value, which is not blank, to what it means. Raises CellError."""
@@ -163,6 +162,8 @@ def day(value: Any) -> date:
 
 
 def _from_serial(value: float) -> date:
+    from openpyxl.utils.datetime import from_excel  # late, as in sheets
+
     moment = from_excel(int(value))
     return moment.date() if isinstance(moment, datetime) else _not_a_day()
 

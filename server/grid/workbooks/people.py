@@ -18,7 +18,6 @@ from server.grid.workbooks.places import shared_names, written
 from server.grid.workbooks.sheets import (
     EXAMPLE,
     Column,
-    write_table,
 )
 
 Role = Membership.Role
@@ -160,6 +159,8 @@ PERSON_FIELDS = ("name", "phone", "email", "licence", "is_active")
 
 def people_template(*, by: User) -> bytes:
     """An empty workbook with headings, lists, an example row and notes."""
+    from server.grid.workbooks.writing import write_table  # late, as it says there
+
     areas = areas_visible_to(by).filter(level__in=(Area.Level.COUNTY, Area.Level.TOWN))
     lists: dict[str, Sequence[str]] = {"place": list(areas.values_list("name", flat=True))}
     return write_table(TITLE, COLUMNS, (), notes=NOTES, example=True, choices=lists)
@@ -167,6 +168,8 @@ def people_template(*, by: User) -> bytes:
 
 def export_people(people: QuerySet[User]) -> bytes:
     """The people's lasting roles as a workbook that `import_people` takes back without a change."""
+    from server.grid.workbooks.writing import write_table  # late, as it says there
+
     roles = Membership.objects.filter(not_over()).select_related("area", "school")
     terms = Appointment.objects.filter(not_over()).select_related("school__area")
     people = people.order_by("username").prefetch_related(

@@ -22,7 +22,6 @@ from server.grid.workbooks.sheets import (
     Table,
     all_or_nothing,
     read_table,
-    write_table,
 )
 
 TITLE = "学校"
@@ -151,12 +150,16 @@ NOTES = (
 
 def schools_template(*, by: User) -> bytes:
     """An empty workbook with headings, lists, an example row and notes."""
+    from server.grid.workbooks.writing import write_table  # late, as it says there
+
     towns = areas_visible_to(by).filter(level=Area.Level.TOWN).values_list("name", flat=True)
     return write_table(TITLE, COLUMNS, (), notes=NOTES, example=True, choices={"area": list(towns)})
 
 
 def export_schools(schools: QuerySet[School]) -> bytes:
     """The schools as a workbook that `import_schools` takes back without a change."""
+    from server.grid.workbooks.writing import write_table  # late, as it says there
+
     shared = shared_names(Area)
     rows = (
         {

@@ -547,7 +547,7 @@ def test_entities_are_refused_before_they_expand(cast, monkeypatch):
         return xml.replace(b"<worksheet", b'<!DOCTYPE x [<!ENTITY a "aaaa">]><worksheet', 1)
 
     opened = []
-    monkeypatch.setattr(sheets, "load_workbook", lambda *args, **options: opened.append(args))
+    monkeypatch.setattr(openpyxl, "load_workbook", lambda *args, **options: opened.append(args))
     file = replaced(workbook(SCHOOL_HEAD, school()), "xl/worksheets/sheet1.xml", bomb)
     with pytest.raises(Malformed):
         workbooks.import_schools(file=file, by=cast.office)
