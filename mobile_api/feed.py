@@ -184,23 +184,28 @@ class FeedPage:
     changes: list[dict[str, Any]] = field(default_factory=list)
 
 
-def next_page(user: User, *, cursor: str | None, limit: int, context: dict[str, Any]) -> FeedPage:
-    """The page after the cursor; without one the first of a full copy. Raises CursorInvalid."""
+def next_page(
+    user: User, *, cursor: str | None, limit: int, context: Callable[[], dict[str, Any]]
+) -> FeedPage:
+    """The page after the cursor; without one the first of a full copy. Raises CursorInvalid.
+
+    `context`: what serializers may ask for, called where there is something to render.
+    """
     standing = _standing(user)
     if cursor is None:
-        return _copy(user, Position(standing.scope, standing.newest, kind=0), limit, context)
+        return _copy(user, Position(standing.scope, standing.newest, kind=0), limit, context())
     position = Position.parse(cursor)
     if position.feed > standing.newest:
         raise CursorInvalid  # from another life of the database
     if position.scope != standing.scope:
         start = Position(standing.scope, position.feed, kind=0)
-        page = _copy(user, start, limit, context)
+        page = _copy(user, start, limit, context())
         return FeedPage(page.position, page.has_more, reset=True, changes=page.changes)
     if position.kind is not None:
-        return _copy(user, position, limit, context)
+        return _copy(user, position, limit, context())
     if position.feed == standing.newest:
         return FeedPage(position, False)
-    return _changes(user, position, standing, limit, context)
+    return _changes(user, position, standing, limit, context())
 
 
 # ---- the copy ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 from django.conf import settings
@@ -78,7 +78,13 @@ class Caller:
         if "key" in match.kwargs:
             values["key"] = match.kwargs["key"]
         origin = settings.PUBLIC_URL or self.request.build_absolute_uri("/")
-        return origin.rstrip("/") + reverse(f"{match.namespace}:{name}", kwargs=values)
+        return origin.rstrip("/") + _path(f"{match.namespace}:{name}", **values)
+
+
+@lru_cache(maxsize=4096)
+def _path(name: str, **values: str) -> str:
+    """A form list has two addresses a form, the same for a phone every time."""
+    return reverse(name, kwargs=values)
 
 
 View = Callable[..., HttpResponse]

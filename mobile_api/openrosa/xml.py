@@ -80,7 +80,9 @@ def _root(namespace: str, name: str) -> etree._Element:
 def _add(parent: etree._Element, namespace: str, name: str, text: str) -> etree._Element:
     element = etree.SubElement(parent, f"{{{namespace}}}{name}")
     # A sentence may quote what a client sent, and XML has no way to write control characters.
-    element.text = "".join(each for each in text if each.isprintable() or each in "\n\t")
+    if not text.isprintable():
+        text = "".join(each for each in text if each.isprintable() or each in "\n\t")
+    element.text = text
     return element
 
 

@@ -9,9 +9,11 @@ from mobile_api.feed import DELETE, KINDS, PUT
 from mobile_api.pagination import MAX_LIMIT
 from mobile_api.serializers.common import Shape
 
+MAX_CURSOR = 1024
+
 
 class SyncQuery(Shape):
-    cursor = serializers.CharField(required=False, max_length=1024, default=None)
+    cursor = serializers.CharField(required=False, max_length=MAX_CURSOR, default=None)
     limit = serializers.IntegerField(min_value=1, max_value=MAX_LIMIT, default=MAX_LIMIT)
 
 
