@@ -154,6 +154,7 @@ def send(product: Product, *, submissions: int) -> None:
         seed=3,
         version=product.scene["version"],
         submissions=submissions,
+        allowance=submissions,
         ledger=Ledger(),
         deadline=time.monotonic() + SECONDS,
     )
