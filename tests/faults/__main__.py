@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--submissions", type=int, default=10_000)
-    parser.add_argument("--minutes", type=float, default=20, help="for sending; the rest is less")
+    parser.add_argument("--minutes", type=float, default=22, help="for sending; the rest is less")
     parser.add_argument("--store", choices=["both", *STORES], default="both")
     return parser
 
