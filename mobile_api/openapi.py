@@ -29,7 +29,7 @@ REFUSALS = {
 }
 
 
-class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped library
     target_class = "mobile_api.authentication.DeviceTokenAuthentication"
     name = "bearer"
 

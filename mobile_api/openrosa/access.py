@@ -113,7 +113,7 @@ def openrosa(*methods: str) -> Callable[[View], View]:
                 response = xml_response(
                     message_xml(_("请求的地址不正确。"), failed=True), status=400
                 )
-            except Exception:
+            except Exception:  # whatever it is, the phone must get an answer that it can show
                 logger.exception("openrosa: %s failed", view.__name__)
                 sentence = _("服务器出错了，记录仍在手机里，请稍后重试。")
                 response = xml_response(message_xml(sentence, failed=True), status=500)
