@@ -46,6 +46,11 @@ class MediaObject(Work):
         TOO_MANY_PIXELS = "too_many_pixels", _("图片的像素过多，请缩小后重新上传")
         TOO_LARGE = "too_large", _("文件超过大小限制，请压缩后重新上传")
 
+    class Origin(models.TextChoices):
+        UNKNOWN = "", _("未说明")
+        CAMERA = "camera", _("现场拍摄")
+        GALLERY = "gallery", _("从相册选取")
+
     class Note(models.TextChoices):
         NO_RENDITION = "no_rendition", _("这种格式的图片暂时没有缩略图，请下载原图查看")
 
@@ -69,6 +74,9 @@ class MediaObject(Work):
         _("拒绝原因"), max_length=24, choices=Rejection, blank=True, default=""
     )
     note_code = models.CharField(_("说明"), max_length=24, choices=Note, blank=True, default="")
+    origin = models.CharField(
+        _("来源（手机）"), max_length=8, choices=Origin, blank=True, default=""
+    )
     taken_at = models.DateTimeField(_("拍摄时间（手机）"), null=True, blank=True)
     latitude = models.FloatField(_("纬度（手机）"), null=True, blank=True)
     longitude = models.FloatField(_("经度（手机）"), null=True, blank=True)
@@ -83,6 +91,9 @@ class MediaObject(Work):
         indexes = [due_index("media_due")]
         constraints = [
             models.CheckConstraint(name="media_size_not_negative", condition=Q(size__gte=0)),
+            models.CheckConstraint(
+                name="media_origin_known", condition=Q(origin__in=["", "camera", "gallery"])
+            ),
             models.CheckConstraint(
                 name="media_state_known",
                 condition=Q(state__in=["declared", "stored", "processing", "ready", "rejected"]),
@@ -128,12 +139,60 @@ class MediaObject(Work):
         return self.state != self.State.DECLARED
 
 
+class Facts(models.Model):
+    """What the bytes of an object say of themselves, read once by the worker: data, never proof.
+
+    A table of its own: the accept path inserts media objects and knows nothing of this. `exif_at` is
+    the moment of exposure; where the camera wrote no offset (`exif_has_zone` is false) its clock is
+    taken to be that of TIME_ZONE. Latitude and longitude are degrees of WGS-84.
+    """
+
+    media = models.OneToOneField(
+        MediaObject, models.CASCADE, primary_key=True, related_name="facts"
+    )
+    exif_at = models.DateTimeField(_("拍摄时间（EXIF）"), null=True, blank=True)
+    exif_has_zone = models.BooleanField(default=False)
+    latitude = models.FloatField(_("纬度（EXIF）"), null=True, blank=True)
+    longitude = models.FloatField(_("经度（EXIF）"), null=True, blank=True)
+    accuracy_m = models.FloatField(_("定位精度（米，EXIF）"), null=True, blank=True)
+    camera_maker = models.CharField(_("厂商"), max_length=80, blank=True, default="")
+    camera_model = models.CharField(_("型号"), max_length=80, blank=True, default="")
+    software = models.CharField(_("软件"), max_length=80, blank=True, default="")
+    exif = models.JSONField(_("EXIF"), default=dict, blank=True)
+    duration_ms = models.PositiveBigIntegerField(_("时长（毫秒）"), null=True, blank=True)
+    pages = models.PositiveIntegerField(_("页数"), null=True, blank=True)
+    perceptual_hash = models.BigIntegerField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("文件自述")
+        constraints = [
+            models.CheckConstraint(
+                name="facts_position_whole",
+                condition=Q(latitude=None, longitude=None, accuracy_m=None)
+                | Q(
+                    latitude__isnull=False,
+                    longitude__isnull=False,
+                    latitude__range=(-90, 90),
+                    longitude__range=(-180, 180),
+                ),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.media_id)
+
+
 class Rendition(models.Model):
-    """A smaller JPEG of a picture, upright and without metadata: what pages and phones show."""
+    """A smaller copy of a picture, upright and without metadata: what pages and phones show.
+
+    `shared` is the copy for others than the inspectors and offices: with a watermark, and with faces
+    blurred where the instrument wants it.
+    """
 
     class Name(models.TextChoices):
         SMALL = "small", _("小图（320）")
         LARGE = "large", _("大图（1600）")
+        SHARED = "shared", _("共享图（水印）")
 
     media = models.ForeignKey(MediaObject, models.CASCADE, related_name="renditions")
     name = models.CharField(max_length=8, choices=Name)
@@ -147,7 +206,7 @@ class Rendition(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["media", "name"], name="rendition_once"),
             models.CheckConstraint(
-                name="rendition_name_known", condition=Q(name__in=["small", "large"])
+                name="rendition_name_known", condition=Q(name__in=["small", "large", "shared"])
             ),
         ]
 
