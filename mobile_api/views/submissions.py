@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mobile_api.authentication import LatelyKnown
 from mobile_api.bodies import parse_json
 from mobile_api.openapi import page_shape
 from mobile_api.pagination import PageQuery
@@ -64,6 +66,9 @@ class SubmissionsView(PhoneView):
 
 
 class SubmissionView(PhoneView):
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return [LatelyKnown()] if self.request.method == "PUT" else super().get_authenticators()
+
     @extend_schema(operation_id="get_submission", tags=TAGS, responses=SubmissionOut)
     def get(self, request: Request, id: UUID) -> Response:
         """One submission with its answers, its files and what is missing."""
@@ -85,13 +90,16 @@ class SubmissionView(PhoneView):
         equal request.
         """
         raw = self.raw_body()
-        with keeping_refused(device=self.device, format=Submission.Format.JSON, raw=raw):
+        with keeping_refused(
+            device=self.device, format=Submission.Format.JSON, raw=raw, lately=True
+        ):
             body = submission_in(raw)
             files = [(file.name, file.media_id) for file in body.attachments]
             accepted = accept_submission(
                 document=_document(id, body, raw),
                 device=self.device,
                 files=brought_files(owner=self.person, named=files),
+                lately=True,
             )
         return Response(_outcome(accepted), 201 if accepted.outcome is Outcome.NEW else 200)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +16,16 @@ from mobile_api.serializers.sync import MAX_CURSOR, SyncOut, SyncQuery
 from mobile_api.views.base import PhoneView
 
 
+class Encoded(JSONRenderer):
+    """The objects of a page are JSON already (mobile_api.feed)."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return msgspec.json.encode(data)
+
+
 class SyncView(PhoneView):
+    renderer_classes = (Encoded,)
+
     @extend_schema(operation_id="sync", tags=["Work"], parameters=[SyncQuery], responses=SyncOut)
     def get(self, request: Request) -> Response:
         """All that I may see, page by page, then what changed after the cursor.
