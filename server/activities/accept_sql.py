@@ -197,7 +197,7 @@ def _stored_part(source: str) -> str:
             INSERT INTO activities_submission ({_columns(Submission)})
             SELECT {_placeholders(Submission)} {source}
             ON CONFLICT (id) DO NOTHING RETURNING id
-        )"""  # noqa: S608
+        )"""
 
 
 def _media_part(count: int) -> str:

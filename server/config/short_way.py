@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.template.response import SimpleTemplateResponse
 from django.urls import ResolverMatch, resolve
 
 from server.config.middleware import Common, request_id
@@ -85,8 +86,8 @@ class ShortWay:
             (),
             {name: type(converted)(value)},
             url_name=known.url_name,
-            app_names=known.app_names,
-            namespaces=known.namespaces,
+            app_names=[*known.app_names],
+            namespaces=[*known.namespaces],
             route=known.route,
         )
 
@@ -94,5 +95,5 @@ class ShortWay:
 def _view(request: HttpRequest) -> HttpResponseBase:
     match = request.resolver_match
     assert match  # noqa: S101 - ShortWay has just set it
-    response: Any = match.func(request, **match.kwargs)
-    return response.render() if hasattr(response, "render") else response
+    response: HttpResponseBase = match.func(request, **match.kwargs)
+    return response.render() if isinstance(response, SimpleTemplateResponse) else response

@@ -290,12 +290,9 @@ def _named_visit(visit_id: UUID, form: PublishedForm, device: Device) -> _Place:
 
 def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit, Any]:
     """What decides whether somebody of the visit's team may fill in this form there."""
-    uses_form = Activity.instruments.through.objects.filter(
-        activity=OuterRef("activity"), instrument=instrument_id
-    )
     return (
         Visit.objects.filter(pk=visit_id, team=user_id)
-        .annotate(uses_form=Exists(uses_form))
+        .annotate(uses_form=_uses_form(instrument_id))
         .order_by()
         .values_list("school_id", "state", "activity__state", "uses_form")
     )
@@ -304,10 +301,19 @@ def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> Quer
 def _fillable_visit(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit, Any]:
     """The school of the visit, where `_named_visit` has nothing to say against it."""
     return (
-        _visit_with_form(visit_id, user_id, instrument_id)
-        .filter(uses_form=True, state__in=FILLABLE_STATES)
+        Visit.objects.filter(_uses_form(instrument_id), pk=visit_id, team=user_id)
+        .filter(state__in=FILLABLE_STATES)
         .exclude(activity__state=Activity.State.CLOSED)
+        .order_by()
         .values_list("school_id")
+    )
+
+
+def _uses_form(instrument_id: UUID) -> Exists:
+    return Exists(
+        Activity.instruments.through.objects.filter(
+            activity=OuterRef("activity"), instrument=instrument_id
+        )
     )
 
 
