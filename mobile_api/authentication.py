@@ -19,7 +19,14 @@ CHALLENGE = 'Bearer realm="Duxue"'
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <token>`: the person is `request.user`, the device `request.auth`."""
+    """`Authorization: Bearer <token>`: the person is `request.user`, the device `request.auth`.
+
+    `lately`, for the accept path: a device that was usable within the last minute needs no look-up of
+    its own. The view has to make sure that it still is: what it writes carries that as a condition.
+    """
+
+    def __init__(self, *, lately: bool = False) -> None:
+        self.lately = lately
 
     def authenticate(self, request: Request) -> tuple[User, Device] | None:
         scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
@@ -33,21 +40,13 @@ class DeviceTokenAuthentication(BaseAuthentication):
         return device.user, device
 
     def _device(self, token: str) -> Device:
-        return device_for_token(token)
+        if not self.lately:
+            return device_for_token(token)
+        if known := device_known_lately(token):
+            return known
+        device = device_for_token(token)
+        remember_device(token, device)
+        return device
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
-
-
-class LatelyKnown(DeviceTokenAuthentication):
-    """For the accept path: a device that was usable within the last minute needs no look-up of its own.
-
-    The view has to make sure that it still is: what it writes carries that as a condition.
-    """
-
-    def _device(self, token: str) -> Device:
-        if known := device_known_lately(token):
-            return known
-        device = super()._device(token)
-        remember_device(token, device)
-        return device

@@ -31,7 +31,6 @@ REFUSALS = {
 
 class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped library
     target_class = "mobile_api.authentication.DeviceTokenAuthentication"
-    match_subclasses = True
     name = "bearer"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:

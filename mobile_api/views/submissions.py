@@ -12,7 +12,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mobile_api.authentication import LatelyKnown
+from mobile_api.authentication import DeviceTokenAuthentication
 from mobile_api.bodies import parse_json
 from mobile_api.openapi import page_shape
 from mobile_api.pagination import PageQuery
@@ -69,7 +69,7 @@ class SubmissionView(PhoneView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         # There is no request when the OpenAPI document is written.
         storing = getattr(self.request, "method", "") == "PUT"
-        return [LatelyKnown()] if storing else super().get_authenticators()
+        return [DeviceTokenAuthentication(lately=storing)]
 
     @extend_schema(operation_id="get_submission", tags=TAGS, responses=SubmissionOut)
     def get(self, request: Request, id: UUID) -> Response:
