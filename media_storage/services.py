@@ -30,6 +30,7 @@ from media_storage.formats import (
     format_by_name,
     format_by_signature,
     format_of,
+    saved_name,
     sniff,
 )
 from media_storage.models import MediaObject, Rendition, new_key
@@ -301,14 +302,29 @@ def discard(key: str) -> None:
 
 
 def readable_url(item: MediaObject | Rendition, *, base_url: str) -> str:
-    """A short-lived address of the original or of a rendition. Ask only for what is uploaded."""
+    """A short-lived address of the original or of a rendition. Ask only for what is uploaded.
+
+    The same for some minutes, so that a page that is opened again finds its pictures in the cache.
+    """
+    content_type = served_type(item)
     return get_store().download_url(
         item.key,
-        filename=item.filename,
-        content_type="image/jpeg" if isinstance(item, Rendition) else item.content_type,
+        filename=saved_name(item.filename, content_type),
+        content_type=content_type,
         expires_in=READ_TIME,
         base_url=base_url,
     )
+
+
+def served_type(item: MediaObject | Rendition) -> str:
+    """What a browser is told that the bytes are: only what was verified, never what was claimed.
+
+    The bytes of a rejected file are not what they claim: a browser may save them, not look at them.
+    """
+    if isinstance(item, Rendition):
+        format_ = format_by_name(item.key)
+        return format_.content_type if format_ else "image/jpeg"
+    return "application/octet-stream" if item.state == State.REJECTED else item.content_type
 
 
 # ---- the rules --------------------------------------------------------------------------------

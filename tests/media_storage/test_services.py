@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -14,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from media_storage.errors import UploadMismatch, UploadMissing
-from media_storage.models import MediaObject
+from media_storage.models import MediaObject, Rendition
 from media_storage.services import (
     Location,
     clean_filename,
@@ -24,6 +25,7 @@ from media_storage.services import (
     new_media_values,
     readable_url,
     resume_upload,
+    served_type,
     store_stream,
 )
 from media_storage.signals import media_processed
@@ -303,6 +305,31 @@ def test_a_phone_uploads_straight_to_the_store(store: Store, base_url: str) -> N
     assert complete_media(media=media).state == "stored"
     answer = httpx.get(readable_url(media, base_url=base_url))
     assert (answer.status_code, answer.content) == (200, PHOTO)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_is_read_under_its_own_type_and_name(store: Store, base_url: str) -> None:
+    media, upload, _created = declare(base_url=base_url, filename="食堂.html")
+    send(upload, PHOTO)
+    answer = httpx.get(readable_url(complete_media(media=media), base_url=base_url))
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert quote("食堂.html.jpg") in answer.headers["Content-Disposition"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bytes_that_are_not_what_they_claim_are_never_shown(store: Store, base_url: str) -> None:
+    page = b"<html><script>alert(1)</script></html>"
+    media, upload, _created = declare(page, base_url=base_url)
+    send(upload, page)
+    assert complete_media(media=media).state == "rejected"
+    answer = httpx.get(readable_url(media, base_url=base_url))
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_a_rendition_is_of_the_type_that_its_key_names() -> None:
+    for key, content_type in (("a/b-small.jpg", "image/jpeg"), ("a/b-small.webp", "image/webp")):
+        assert served_type(Rendition(key=key)) == content_type
 
 
 @pytest.mark.django_db(transaction=True)
