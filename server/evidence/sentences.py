@@ -199,8 +199,8 @@ def _clock_ahead(flag: Flag, details: Details) -> str:
         "span": span(details["seconds"]),
     }
     if flag.media_id is None:
-        return _("签到时间 %(taken)s 比到达服务器的时间（%(arrived)s）还晚 %(span)s。") % words
-    return _("拍摄时间 %(taken)s 比到达服务器的时间（%(arrived)s）还晚 %(span)s。") % words
+        return _("签到时间 %(taken)s比到达服务器的时间（%(arrived)s）还晚 %(span)s。") % words
+    return _("拍摄时间 %(taken)s比到达服务器的时间（%(arrived)s）还晚 %(span)s。") % words
 
 
 def _times_differ(_flag: Flag, details: Details) -> str:
