@@ -10,9 +10,7 @@ import pytest
 from media_storage.models import Facts, MediaObject
 from server.messaging.models import ClockReading, Device
 from tests.clients import new
-from tests.server.evidence.conftest import FAR, HOUR, flag
-
-pytest_plugins = ["tests.server.evidence.conftest"]
+from tests.evidence import FAR, HOUR, flag
 
 OTHER_SCHOOL = (33.01, 108.0)
 

@@ -6,9 +6,7 @@ import pytest
 from django.test.utils import CaptureQueriesContext
 
 from server.evidence.models import FlagNote, PhotoCheck
-from tests.server.evidence.conftest import FAR, codes, flag
-
-pytest_plugins = ["tests.server.evidence.conftest"]
+from tests.evidence import FAR, codes, flag
 
 OTHER_SCHOOL = (33.01, 108.0)
 

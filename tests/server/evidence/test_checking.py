@@ -18,7 +18,7 @@ from server.evidence.models import Flag, PhotoCheck
 from server.evidence.services import explain_flag
 from server.grid.models import School
 from server.grid.services import save_school
-from tests.server.evidence.conftest import FAR, codes, flag
+from tests.evidence import FAR, codes, flag
 
 OTHER_SCHOOL = (33.01, 108.0)
 

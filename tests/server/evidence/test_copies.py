@@ -15,8 +15,8 @@ from server.evidence.models import Flag
 from server.evidence.queries import every_flag_shown_to
 from server.evidence.sentences import sentence
 from tests.activities import device_of
+from tests.evidence import NEAR, codes, flag
 from tests.forms import kitchen_xml
-from tests.server.evidence.conftest import NEAR, codes, flag
 
 HASH = 0x0F1E_2D3C_4B5A_6978
 OTHER_SCHOOL = (33.01, 108.0)

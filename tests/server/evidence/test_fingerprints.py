@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from server.evidence.fingerprints import bands_of, differing_bits, take_fingerprints, twins_of
 from server.evidence.models import BANDS, PhotoCheck
-from tests.server.evidence.conftest import NINE
+from tests.evidence import NINE
 
 MANY = 100_000
 WHOLE = (1 << 64) - 1

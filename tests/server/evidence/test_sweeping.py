@@ -9,7 +9,7 @@ from server.activities.models import Submission, Visit
 from server.evidence import sweeping
 from server.evidence.models import Flag, PhotoCheck, VisitCheck
 from server.grid.models import School
-from tests.server.evidence.conftest import FAR, codes
+from tests.evidence import FAR, codes
 
 
 @pytest.fixture
