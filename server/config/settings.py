@@ -258,6 +258,9 @@ SPECTACULAR_SETTINGS = {
         "SubmissionState": "mobile_api.serializers.work.COMPLETENESS",
         "MediaState": "media_storage.models.MediaObject.State",
         "FindingState": "server.findings.models.Finding.State",
+        "SeverityEnum": "server.findings.models.Finding.Severity",
+        "FlagSeverity": "server.evidence.models.Flag.Severity",
+        "FlagCode": "server.evidence.models.Flag.Code",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }

@@ -21,10 +21,8 @@ from django.db.models import QuerySet
 
 from media_storage.models import Facts, MediaObject
 from server.activities.machine import CHECK_IN
-from server.activities.models import Submission, Visit, VisitAction
-from server.activities.services.planning import record_visit_change
+from server.activities.models import Visit, VisitAction
 from server.core import clock
-from server.core.changes import record_change
 from server.core.work import Pump
 from server.evidence import rules
 from server.evidence.fingerprints import take_fingerprints, twins_of
@@ -39,6 +37,7 @@ from server.evidence.moments import (
     stays_of,
 )
 from server.evidence.rules import Claim, Twin, position_of
+from server.evidence.telling import tell_phones
 from server.evidence.uses import Use, uses_of
 from server.findings.models import Finding
 from server.grid.coordinates import Point
@@ -73,10 +72,10 @@ def check_photo(check: PhotoCheck) -> None:
     uses = uses_of([media.pk]).get(media.pk, [])
     twins = twins_of(check)
     with suppress(_Overtaken):
-        _write_photo(check, _photo(media, uses if ready else [], twins))
+        _write_photo(check, _photo(media, uses if ready else [], twins.found))
     seen = seen_of_photo(media, uses)
     if seen != check.seen:
-        _mark_twins(media, twins)
+        _mark_twins(media, twins.to_tell)
         PhotoCheck.objects.filter(pk=check.pk).update(seen=seen)
 
 
@@ -103,18 +102,18 @@ def seen_of_photo(media: MediaObject, uses: Sequence[Use]) -> str:
     return _digest([media.state, media.sha256, told, places])
 
 
-def _mark_twins(media: MediaObject, twins: Sequence[Twin]) -> None:
+def _mark_twins(media: MediaObject, twins: Iterable[UUID]) -> None:
     """Those that look the same now, and those that were flagged for looking the same before."""
     flagged = Flag.objects.filter(other_media=media).exclude(media=None)
     before = cast(Iterable[UUID], flagged.values_list("media_id", flat=True))
-    mark_photos({*(twin.media_id for twin in twins), *before} - {media.pk})
+    mark_photos({*twins, *before} - {media.pk})
 
 
 @transaction.atomic
 def _write_photo(check: PhotoCheck, photo: Photo) -> None:
     flags = [_flag(use, claim) for use in photo.uses for claim in _claims(use, photo)]
     changed = _write_flags(Flag.objects.filter(media=photo.media), flags)
-    _tell(photo.media, changed)
+    tell_phones(changed)
     _still_current(
         check,
         clock_offset_ms=photo.moments.offset_ms,
@@ -234,8 +233,7 @@ def seen_of_visit(visit: Visit, actions: Sequence[VisitAction]) -> str:
 @transaction.atomic
 def _write_visit(check: VisitCheck, visit: Visit, actions: Sequence[VisitAction]) -> None:
     flags = [_check_in_flag(visit, claim) for claim in _claims_about(visit, actions)]
-    if _write_flags(Flag.objects.filter(visit=visit, media=None), flags):
-        record_visit_change(visit, visit.activity)
+    tell_phones(_write_flags(Flag.objects.filter(visit=visit, media=None), flags))
     _still_current(check)
 
 
@@ -303,26 +301,6 @@ def _takes_over(flag: Flag, found: Flag | None) -> bool:
     for name, value in values.items():
         setattr(flag, name, value)
     return differs
-
-
-def _tell(media: MediaObject, changed: Sequence[Flag]) -> None:
-    """Phones that show the photo learn of its flags with what they show it in."""
-    visits = {flag.visit_id for flag in changed if flag.visit_id}
-    roots = {flag.root_id for flag in changed if flag.root_id}
-    findings = {flag.finding_id for flag in changed if flag.finding_id}
-    records = Submission.objects.filter(attachments__media=media).order_by("pk").distinct()
-    if visits:
-        at_visits = records.filter(visit__in=visits)
-        for pk, school_id in at_visits.values_list("pk", "visit__school_id"):
-            record_change("submission", pk, school_id=school_id)
-    if roots:
-        alone = records.filter(visit=None, root_id__in=roots)
-        for pk, sender_id in alone.values_list("pk", "sender_id"):
-            record_change("submission", pk, user_ids=[sender_id])
-    if findings:
-        rows = Finding.objects.filter(pk__in=findings).order_by("pk")
-        for pk, school_id in rows.values_list("pk", "school_id"):
-            record_change("finding", pk, school_id=school_id)
 
 
 class _Overtaken(Exception):

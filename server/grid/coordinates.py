@@ -1,8 +1,8 @@
 """Positions: distances in metres, and the map coordinates of China brought to WGS-84.
 
-Maps in China show points that are shifted by law. GCJ-02 (高德, 腾讯) moves a point of WGS-84 by 50 to
+Maps in China show points that are shifted by law. GCJ-02 (高德, 腾讯) moves a point of WGS-84 by 20 to
 700 metres; BD-09 (百度) moves GCJ-02 once more. GCJ-02's formula was never published: this is the one
-that everybody uses, which became known in 2010 and is described on Wikipedia ("Restrictions on
+that became known and that everybody uses, described on Wikipedia ("Restrictions on
 geographic data in China") and in the libraries eviltransform and coordtransform, by whose published
 points the tests go. The way back has no formula; it is found by repeating the way there.
 """
@@ -10,7 +10,7 @@ points the tests go. The way back has no formula; it is found by repeating the w
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from math import asin, atan2, cos, hypot, pi, radians, sin, sqrt
 
 EARTH_M = 6_371_000.0
@@ -33,7 +33,7 @@ Point = tuple[float, float]
 """Latitude, longitude in degrees."""
 
 
-class CoordinateSystem(Enum):
+class CoordinateSystem(StrEnum):
     """Whose coordinates a position is given in."""
 
     WGS84 = "wgs84"
