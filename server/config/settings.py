@@ -335,7 +335,10 @@ UNFOLD = {
                         "checklist",
                         "instruments_instrument_changelist",
                     ),
-                    _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
+                    {
+                        **_nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_gallery"),
+                        "active": lambda request: "/media_storage/mediaobject/" in request.path,
+                    },
                 ],
             },
             {

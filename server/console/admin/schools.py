@@ -21,6 +21,7 @@ from server.console.admin.links import links, page_link
 from server.console.admin.workbooks import WorkbookAdmin, WorkbookForm
 from server.console.filters import HasInspector, OwnTown
 from server.console.forms import ConsoleForm
+from server.console.gallery.selection import gallery_address
 from server.core.errors import Text
 from server.findings.queries import findings_visible_to
 from server.grid.coordinates import CoordinateSystem
@@ -192,14 +193,15 @@ class SchoolAdmin(WorkbookAdmin):
         ]
 
     def page_tools(self, request: HttpRequest, row: School) -> Sequence[Tool]:
-        tools = []
-        if schools_in_office_of(person(request)).filter(pk=row.pk).exists():
-            appoint = reverse("admin:grid_appointment_add")
-            tools = [
-                Tool(_("修改"), self.link("edit", row.pk), "edit"),
-                Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
-            ]
-        return tools
+        photos = Tool(_("照片"), gallery_address(school=row.pk), "photo_library")
+        if not schools_in_office_of(person(request)).filter(pk=row.pk).exists():
+            return [photos]
+        appoint = reverse("admin:grid_appointment_add")
+        return [
+            photos,
+            Tool(_("修改"), self.link("edit", row.pk), "edit"),
+            Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
+        ]
 
     def page_context(self, request: HttpRequest, row: School) -> dict[str, Any]:
         user = person(request)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from server.activities.models import Visit
 from server.console import states
 from server.core import clock
+from server.evidence import sentences
 from server.evidence.models import Flag
 from server.evidence.sentences import sentence
 from server.findings.models import Finding
@@ -73,6 +74,24 @@ def moment(value: datetime | None) -> SafeString | str:
         exact,
         words,
     )
+
+
+@register.filter
+def stamp(value: datetime) -> SafeString:
+    """A moment of evidence, exact; on a narrow screen without its year."""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}"><span class="dx-year">{}-</span>{}</time>',
+        local.isoformat(timespec="seconds"),
+        local.year,
+        f"{local:%m-%d %H:%M}",
+    )
+
+
+@register.filter
+def length_m(metres: float) -> str:
+    """A length in metres, in words."""
+    return sentences.metres(metres)
 
 
 @register.filter
