@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.watching import FLAGS
@@ -18,3 +19,5 @@ def chrome(chromium: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
+        # Where a loop runs, this thread has connections of its own, which nobody else closes.
+        connections.close_all()
