@@ -315,9 +315,12 @@ def readable_url(item: MediaObject | Rendition, *, base_url: str) -> str:
     The same for some minutes, so that a page that is opened again finds its pictures in the cache.
     """
     content_type = served_type(item)
+    name = PurePosixPath(item.filename)
+    if isinstance(item, Rendition):
+        name = name.with_suffix(PurePosixPath(item.key).suffix)
     return get_store().download_url(
         item.key,
-        filename=saved_name(item.filename, content_type),
+        filename=saved_name(name.name, content_type),
         content_type=content_type,
         expires_in=READ_TIME,
         base_url=base_url,

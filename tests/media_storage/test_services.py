@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 
 from media_storage.errors import UploadMismatch, UploadMissing
@@ -25,7 +26,6 @@ from media_storage.services import (
     new_media_values,
     readable_url,
     resume_upload,
-    served_type,
     store_stream,
 )
 from media_storage.signals import media_processed
@@ -327,9 +327,22 @@ def test_bytes_that_are_not_what_they_claim_are_never_shown(store: Store, base_u
     assert answer.headers["Content-Disposition"].startswith("attachment")
 
 
-def test_a_rendition_is_of_the_type_that_its_key_names() -> None:
-    for key, content_type in (("a/b-small.jpg", "image/jpeg"), ("a/b-small.webp", "image/webp")):
-        assert served_type(Rendition(key=key)) == content_type
+@pytest.mark.parametrize(
+    ("key", "content_type", "name"),
+    [
+        ("a/b-small.jpg", "image/jpeg", "食堂-small.jpg"),
+        ("a/b-small.webp", "image/webp", "食堂-small.webp"),
+    ],
+)
+def test_a_rendition_is_of_the_type_that_its_key_names(
+    client: Client, key: str, content_type: str, name: str
+) -> None:
+    get_store().write(key, [b"picture"])
+    rendition = Rendition(media=MediaObject(filename="食堂.png"), name="small", key=key)
+    answer = client.get(readable_url(rendition, base_url=""))
+    answer.close()
+    assert answer["Content-Type"] == content_type
+    assert quote(name) in answer["Content-Disposition"]
 
 
 @pytest.mark.django_db(transaction=True)
