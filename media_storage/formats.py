@@ -52,7 +52,7 @@ FORMATS = (
     Format("video/3gpp", ISO_MEDIA, (".3gp", ".3gpp")),
     Format("video/quicktime", ISO_MEDIA, (".mov",)),
     Format("audio/mp4", ISO_MEDIA, (".m4a",), ("audio/m4a", "audio/x-m4a", "audio/aac")),
-    Format("audio/3gpp", ISO_MEDIA, ()),
+    Format("audio/3gpp", ISO_MEDIA, (".3ga",)),
     Format("audio/amr", "amr", (".amr",), ("audio/amr-wb",)),
     Format("audio/mpeg", "mp3", (".mp3",), ("audio/mp3",)),
     Format("audio/wav", "wav", (".wav",), ("audio/x-wav", "audio/wave")),
@@ -75,6 +75,25 @@ def format_of(content_type: str) -> Format | None:
 def format_by_name(filename: str) -> Format | None:
     """The format that a file's extension stands for."""
     return _BY_EXTENSION.get(PurePosixPath(filename).suffix.lower())
+
+
+def may_be_shown(content_type: str) -> bool:
+    """Whether a browser may open bytes of this type in place: it runs nothing that they contain."""
+    format_ = format_of(content_type)
+    return format_ is not None and format_.content_type.startswith(
+        ("image/", "video/", "audio/", "application/pdf")
+    )
+
+
+def saved_name(filename: str, content_type: str) -> str:
+    """The name to save bytes of this verified type under: never one that another program would open.
+
+    What was called page.html and is a photo becomes page.html.jpg; of an unknown type, page.html.bin.
+    """
+    format_, named = format_of(content_type), format_by_name(filename)
+    if format_ and named and named.signature == format_.signature:
+        return filename
+    return filename + (format_.extensions[0] if format_ else ".bin")
 
 
 def format_by_signature(signature: str) -> Format | None:

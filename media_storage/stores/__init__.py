@@ -18,15 +18,19 @@ A store that does not answer raises media_storage.errors.StoreUnavailable.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import ClassVar, Literal, Protocol
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.http import content_disposition_header
+
+from media_storage.formats import may_be_shown
+from server.core import clock
 
 CHUNK = 64 * 1024
 UPLOAD_TIME = timedelta(hours=12)
@@ -158,7 +162,10 @@ class Store(Protocol):
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:
-        """A signed address that a browser shows or saves under `filename`."""
+        """A signed address that a browser shows or saves under `filename`, and keeps for a while.
+
+        The same for everybody who asks within a reading window of `expires_in`; it lasts one to two.
+        """
 
 
 def exists(store: Store, key: str) -> bool:
@@ -191,10 +198,34 @@ def missing_parts(size: int, received: Iterable[Received]) -> list[Slice]:
 
 
 def disposition(filename: str, content_type: str) -> str:
-    """The Content-Disposition of a download: shown in place only where that can do no harm."""
-    shown = content_type.startswith(("image/", "video/", "audio/"))
-    shown = shown or content_type == "application/pdf"
-    return content_disposition_header(not shown, filename) or "inline"
+    """The Content-Disposition of a download (RFC 6266): shown in place only where that does no harm.
+
+    `filename*` (RFC 8187) carries the name; `filename` is for what cannot read it, in ASCII.
+    """
+    kind = "inline" if may_be_shown(content_type) else "attachment"
+    plain = _NOT_PLAIN.sub("_", filename)
+    extended = f"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHAR)}" if plain != filename else ""
+    return f'{kind}; filename="{plain}"{extended}'
+
+
+_NOT_PLAIN = re.compile(r"[^ !#-$&-\[\]-~]+")
+_ATTR_CHAR = "!#$&+-.^_`|~"
+
+
+def reading_window(length: timedelta) -> datetime:
+    """When the present window of addresses began; windows of one length follow each other by the clock.
+
+    An address signed as of that moment, for two lengths, is the same for everybody who asks within
+    the window, so that a browser's cache is of use, and lasts at least one length more.
+    """
+    seconds = int(length.total_seconds())
+    now = clock.now().timestamp()
+    return datetime.fromtimestamp(now // seconds * seconds, UTC)
+
+
+def kept_for(seconds: int) -> str:
+    """The Cache-Control of bytes that never change under their key, for one person's browser alone."""
+    return f"private, max-age={seconds}, immutable"
 
 
 @cache

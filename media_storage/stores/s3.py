@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import boto3
+from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4QueryAuth
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.exceptions import ImproperlyConfigured
@@ -33,7 +34,9 @@ from media_storage.stores import (
     disposition,
     exists,
     is_multipart,
+    kept_for,
     missing_parts,
+    reading_window,
     slices,
 )
 from server.core import clock
@@ -150,6 +153,7 @@ class S3Store:
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:
+        seconds = int(expires_in.total_seconds())
         return self.client.generate_presigned_url(
             "get_object",
             Params={
@@ -157,8 +161,9 @@ class S3Store:
                 "Key": key,
                 "ResponseContentType": content_type,
                 "ResponseContentDisposition": disposition(filename, content_type),
+                "ResponseCacheControl": kept_for(seconds),
             },
-            ExpiresIn=int(expires_in.total_seconds()),
+            ExpiresIn=2 * seconds,  # from the beginning of the window: see SteadyQueryAuth
         )
 
     def _abort(self, key: str, upload_id: str) -> None:
@@ -281,6 +286,30 @@ class S3Store:
         return answer["ETag"]
 
 
+class SteadyQueryAuth(S3SigV4QueryAuth):
+    """Signs an address as of the beginning of its reading window, half as long as it lasts.
+
+    boto3 signs with the present second, so that a page's pictures would have other addresses, and be
+    fetched again, each time that the page is opened.
+    """
+
+    NAME: ClassVar[str] = "s3v4-steady-query"
+
+    def _modify_request_before_signing(self, request: Any) -> None:
+        lasts: int = self._expires  # type: ignore[attr-defined] # not in the stubs
+        begins = reading_window(timedelta(seconds=lasts // 2))
+        request.context["timestamp"] = begins.strftime(SIGV4_TIMESTAMP)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]
+
+    @classmethod
+    def chosen(cls, signature_version: str, **_context: object) -> str | None:
+        """The answer to botocore's question which signer to use: this one for addresses alone."""
+        return cls.NAME if signature_version == "s3v4-query" else None
+
+
+AUTH_TYPE_MAPS[SteadyQueryAuth.NAME] = SteadyQueryAuth
+
+
 def _client(url: SplitResult) -> S3Client:
     options = dict(parse_qsl(url.query))
     host = url.netloc.rpartition("@")[2]
@@ -296,7 +325,7 @@ def _client(url: SplitResult) -> S3Client:
         retries={"mode": "standard", "max_attempts": 3},
         max_pool_connections=32,
     )
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=None if host in AWS else f"{scheme}://{host}",
         region_name=options.get("region", "us-east-1"),
@@ -304,6 +333,9 @@ def _client(url: SplitResult) -> S3Client:
         aws_secret_access_key=unquote(url.password or ""),
         config=config,
     )
+    events: Any = client.meta.events  # whose stubs know no handler that answers
+    events.register("choose-signer.s3.GetObject", SteadyQueryAuth.chosen)
+    return client
 
 
 def _nothing_missing(expected: Expected, expires_at: datetime) -> Upload:

@@ -195,10 +195,16 @@ class Submission(Work):
 
 
 class SubmissionAttachment(models.Model):
-    """A file that a submission's document names, and the media object that brought it, if any yet."""
+    """A file that a submission's document names, and the media object that brought it, if any yet.
+
+    `item` is the path of the question that it proves, as `Finding.item`; derived, so empty at first.
+    """
 
     submission = models.ForeignKey(Submission, models.CASCADE, related_name="attachments")
     name = models.CharField(_("文件名"), max_length=160)
+    item = models.CharField(
+        _("检查项"), max_length=200, blank=True, default="", db_default="", editable=False
+    )
     media = models.ForeignKey(
         MediaObject, models.PROTECT, null=True, related_name="submission_attachments"
     )

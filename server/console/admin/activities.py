@@ -39,6 +39,7 @@ from server.console.filters import (
     visit_progress,
 )
 from server.console.forms import ConsoleForm, DayInput, PickMany, SchoolsByTown
+from server.console.gallery.selection import gallery_address
 from server.console.states import badge, visit_shown
 from server.core.errors import Text
 from server.grid.models import Area, School, User
@@ -248,6 +249,7 @@ class ActivityAdmin(ScopedAdmin):
         return [
             Tool(_("全部任务"), f"{visits}?activity={key}", "assignment_turned_in"),
             Tool(_("发现的问题"), f"{findings}?activity={key}", "report"),
+            Tool(_("照片"), gallery_address(activity=key), "photo_library"),
             Tool(_("概览"), f"{reverse('admin:index')}?activity={key}", "space_dashboard"),
         ]
 
