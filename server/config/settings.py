@@ -162,6 +162,11 @@ INSPECTOR_USUAL_SCHOOLS = env.int("INSPECTOR_USUAL_SCHOOLS", default=5)
 INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 """Order 624, art. 6, and the rules of areas of responsibility; an import warns above the usual."""
 
+# ---- care for pupils --------------------------------------------------------------------------
+
+AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
+"""Whether the audit log keeps the address that a request came from."""
+
 # ---- limits ---------------------------------------------------------------------------------
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
