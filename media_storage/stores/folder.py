@@ -30,6 +30,7 @@ from media_storage.errors import StoreUnavailable
 from media_storage.stores import (
     CHUNK,
     UPLOAD_TIME,
+    Erased,
     Expected,
     ObjectMissing,
     Part,
@@ -216,6 +217,22 @@ class FolderStore:
             content_type=content_type,
         )
         return _url(grant, base_url)
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        keys = {key, f"{INCOMING}{key}"}
+        with _disk():
+            for top in ("objects/", INCOMING):
+                path = self._path(f"{top}{key}")
+                for found in sorted(path.parent.glob(f"{path.name}*")):
+                    keys.add(f"{top}{found.relative_to(self.root / top)}".removeprefix("objects/"))
+                    found.unlink(missing_ok=True)
+                if path.parent.is_dir():
+                    _sync_folder(path.parent)
+            if upload_id:
+                parts = self._path(f"parts/{upload_id}")
+                if parts.exists():
+                    shutil.rmtree(parts)
+        return Erased(keys=tuple(sorted(keys)))
 
     def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
         place = f"{INCOMING}{expected.key}"

@@ -22,6 +22,7 @@ from media_storage.stores import (
     CHUNK,
     MIN_PART_SIZE,
     UPLOAD_TIME,
+    Erased,
     Expected,
     ObjectMissing,
     Part,
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+NOT_SPOKEN = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
 AWS = ("", "s3.amazonaws.com")
 
 
@@ -160,6 +162,64 @@ class S3Store:
             },
             ExpiresIn=int(expires_in.total_seconds()),
         )
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        # The two keys by name as well: the listings of some servers lag behind their objects.
+        keys = {key, _incoming(key)}
+        for prefix in (key, _incoming(key)):
+            keys.update(self._keys_from(prefix))
+            self._abort_all(prefix)
+        if upload_id:
+            self.abort_upload(key, upload_id)
+        for each in sorted(keys):
+            with _answers(each, fine=MISSING):
+                self.client.delete_object(Bucket=self.bucket, Key=each)
+        # After the plain deletion, which in a bucket with versions only adds a marker to them.
+        versions = [self._erase_versions(prefix) for prefix in (key, _incoming(key))]
+        known = [count for count in versions if count is not None]
+        return Erased(tuple(sorted(keys)), sum(known) if len(known) == len(versions) else None)
+
+    def _keys_from(self, prefix: str) -> list[str]:
+        with _answers(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            return [each["Key"] for page in pages for each in page.get("Contents", ())]
+
+    def _abort_all(self, prefix: str) -> None:
+        """Half-done uploads of these keys: their parts lie in the store under no key."""
+        with _answers(prefix):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            begun = [each for page in pages for each in page.get("Uploads", ())]
+        for each in begun:
+            self._abort(each["Key"], each["UploadId"])
+
+    def _erase_versions(self, prefix: str) -> int | None:
+        """Delete every version and marker; None where the server knows no versions at all."""
+        try:
+            pages = self.client.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            found = [
+                each
+                for page in pages
+                for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            ]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code", "") in NOT_SPOKEN:
+                return None
+            logger.exception("S3 refused to list versions: %s", prefix)
+            raise StoreUnavailable from error
+        except BotoCoreError as error:
+            raise StoreUnavailable from error
+        for each in found:
+            with _answers(prefix, fine=MISSING):
+                self.client.delete_object(
+                    Bucket=self.bucket, Key=each["Key"], VersionId=each["VersionId"]
+                )
+        return len(found)
 
     def _abort(self, key: str, upload_id: str) -> None:
         with _answers(key, fine=MISSING):
