@@ -164,6 +164,13 @@ INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 
 # ---- care for pupils --------------------------------------------------------------------------
 
+KEEP_MEDIA_DAYS = env.int("KEEP_MEDIA_DAYS", default=0) or None
+"""For how long after its end a new activity's photos are kept, unless its office says otherwise;
+None: for ever."""
+DELETION_GRACE_DAYS = env.int("DELETION_GRACE_DAYS", default=14)
+"""Between the announcement that files are due for deletion and the deletion."""
+EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
+"""For how long an export can be downloaded."""
 AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
 """Whether the audit log keeps the address that a request came from."""
 

@@ -52,6 +52,7 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
         "processing": BLUE,
         "ready": GREEN,
         "rejected": RED,
+        "deleted": GREY,
     },
 }
 

@@ -204,7 +204,8 @@ def _record(
 
 
 def _evidence(media: Sequence[UUID], by: User) -> list[MediaObject]:
-    found = MediaObject.objects.filter(owner=by).in_bulk(list(media))
+    rows = MediaObject.objects.filter(owner=by).exclude(state=MediaObject.State.DELETED)
+    found = rows.in_bulk(list(media))
     problems = [
         Problem(f"/media/{index}", "unknown", _("找不到这份材料，请先登记并上传。"))
         for index, media_id in enumerate(media)

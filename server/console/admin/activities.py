@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -24,6 +25,7 @@ from server.activities.queries import (
     visits_visible_to,
 )
 from server.activities.services.planning import (
+    MAX_KEEP_DAYS,
     change_draft,
     close_activity,
     create_activity,
@@ -59,6 +61,14 @@ class ActivityForm(ConsoleForm):
         required=False,
         initial=True,
         help_text=gettext_lazy("不选即“四不两直”：签到时学校才知道"),
+    )
+    keep_media_days = forms.IntegerField(
+        label=gettext_lazy("佐证材料保存天数"),
+        required=False,
+        min_value=1,
+        max_value=MAX_KEEP_DAYS,
+        initial=lambda: settings.KEEP_MEDIA_DAYS,
+        help_text=gettext_lazy("自活动结束之日起计算；不填即长期保存"),
     )
     instruments = forms.ModelMultipleChoiceField(
         label=gettext_lazy("督导工具"), queryset=Instrument.objects.none(), widget=PickMany
@@ -163,7 +173,7 @@ class ActivityAdmin(ScopedAdmin):
             change_draft(activity_id=activity.pk, by=person(request), **form.plan())
             return self.link("preview", activity.pk)
 
-        names = ("title", "kind", "starts", "ends", "announced")
+        names = ("title", "kind", "starts", "ends", "announced", "keep_media_days")
         lists = ("instruments", "areas", "schools")
         return self.form_page(
             request,
@@ -203,6 +213,7 @@ class ActivityAdmin(ScopedAdmin):
             (_("时间"), f"{row.starts} — {row.ends}"),
             (_("通知方式"), _("提前通知学校") if row.announced else _("不提前通知（四不两直）")),
             (_("督导工具"), links(row.instruments.all())),
+            (_("佐证材料保存至"), row.media_kept_until or _("长期保存")),
             (_("组织单位所在行政区"), row.area),
             (_("创建人"), row.created_by),
             (_("发布时间"), row.published_at or "—"),
