@@ -15,7 +15,6 @@ from server.core import clock
 from server.core.ids import new_id
 from server.core.work import Work, due_index
 
-
 _DELETED = _("文件已按规定删除，只保留记录")
 
 

@@ -175,6 +175,9 @@ class Store(Protocol):
         also where the store refuses to let go of something.
         """
 
+    def traces(self, key: str) -> list[str]:
+        """What the store still has of an object, by its own listing: keys, uploads, old versions."""
+
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:

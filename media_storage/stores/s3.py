@@ -179,6 +179,14 @@ class S3Store:
         known = [count for count in versions if count is not None]
         return Erased(tuple(sorted(keys)), sum(known) if len(known) == len(versions) else None)
 
+    def traces(self, key: str) -> list[str]:
+        found: list[str] = []
+        for prefix in (key, _incoming(key)):
+            found += [each for each in self._keys_from(prefix) if exists(self, each)]
+            found += [f"{each} {upload_id}" for each, upload_id in self._uploads_of(prefix)]
+            found += [f"{each} {version}" for each, version in self._versions_of(prefix) or ()]
+        return found
+
     def _keys_from(self, prefix: str) -> list[str]:
         with _answers(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
@@ -188,38 +196,41 @@ class S3Store:
 
     def _abort_all(self, prefix: str) -> None:
         """Half-done uploads of these keys: their parts lie in the store under no key."""
+        for key, upload_id in self._uploads_of(prefix):
+            self._abort(key, upload_id)
+
+    def _uploads_of(self, prefix: str) -> list[tuple[str, str]]:
         with _answers(prefix):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=prefix
             )
-            begun = [each for page in pages for each in page.get("Uploads", ())]
-        for each in begun:
-            self._abort(each["Key"], each["UploadId"])
+            return [
+                (each["Key"], each["UploadId"])
+                for page in pages
+                for each in page.get("Uploads", ())
+            ]
 
     def _erase_versions(self, prefix: str) -> int | None:
         """Delete every version and marker; None where the server knows no versions at all."""
+        found = self._versions_of(prefix)
+        for key, version in found or ():
+            with _answers(key, fine=MISSING):
+                self.client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        return None if found is None else len(found)
+
+    def _versions_of(self, prefix: str) -> list[tuple[str, str]] | None:
         try:
-            pages = self.client.get_paginator("list_object_versions").paginate(
-                Bucket=self.bucket, Prefix=prefix
-            )
-            found = [
-                each
-                for page in pages
-                for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            ]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code", "") in NOT_SPOKEN:
-                return None
-            logger.exception("S3 refused to list versions: %s", prefix)
-            raise StoreUnavailable from error
-        except BotoCoreError as error:
-            raise StoreUnavailable from error
-        for each in found:
-            with _answers(prefix, fine=MISSING):
-                self.client.delete_object(
-                    Bucket=self.bucket, Key=each["Key"], VersionId=each["VersionId"]
+            with _answers(prefix, unspoken=True):
+                pages = self.client.get_paginator("list_object_versions").paginate(
+                    Bucket=self.bucket, Prefix=prefix
                 )
-        return len(found)
+                return [
+                    (each["Key"], each["VersionId"])
+                    for page in pages
+                    for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                ]
+        except _NotSpoken:
+            return None
 
     def _abort(self, key: str, upload_id: str) -> None:
         with _answers(key, fine=MISSING):
@@ -393,15 +404,24 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
+class _NotSpoken(Exception):
+    """The server does not know this part of S3."""
+
+
 @contextmanager
-def _answers(key: str, *, fine: Collection[str] = ()) -> Iterator[None]:
-    """The server's refusals in the port's words; codes in `fine` are no refusal."""
+def _answers(key: str, *, fine: Collection[str] = (), unspoken: bool = False) -> Iterator[None]:
+    """The server's refusals in the port's words; codes in `fine` are no refusal.
+
+    `unspoken`: raise _NotSpoken where the server has no such operation.
+    """
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in fine:
             return
+        if unspoken and code in NOT_SPOKEN:
+            raise _NotSpoken from error
         if code in MISSING:
             raise ObjectMissing(key) from error
         logger.exception("S3 refused: %s %s", code, key)

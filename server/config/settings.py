@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.care",
     "server.messaging",
     "server.console",
     "mobile_api",

@@ -8,7 +8,7 @@ from media_storage.errors import StoreUnavailable
 from media_storage.stores import ObjectMissing, Store, open_store
 from media_storage.stores.folder import FolderStore
 from tests.media_storage.conftest import put
-from tests.media_storage.test_stores import LARGE, begun, expected
+from tests.media_storage.test_stores import LARGE, begun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +36,14 @@ def left_of(store: Store) -> list[str]:
 
 def test_erasing_takes_the_object_and_all_that_belongs_to_it(store: Store) -> None:
     fill(store)
+    assert {trace.split(" ")[0].removeprefix("objects/") for trace in store.traces(KEY)} == {
+        KEY,
+        f"{KEY}-small.jpg",
+        f"{KEY}-shared.webp",
+        f"incoming/{KEY}",
+    }
     erased = store.erase(KEY)
+    assert store.traces(KEY) == []
     assert {KEY, f"{KEY}-small.jpg", f"{KEY}-shared.webp", f"incoming/{KEY}"} <= set(erased.keys)
     assert erased.versions == 0
     assert left_of(store) == [OTHER]
@@ -70,7 +77,9 @@ def test_erasing_in_a_bucket_with_versions_takes_them_all(store: Store) -> None:
     store.delete(KEY)
     before = client.list_object_versions(Bucket=bucket)
     assert len([each for each in before["Versions"] if each["Key"] == KEY]) == 2
+    assert len([each for each in store.traces(KEY) if each.startswith(f"{KEY} ")]) == 3
     erased = store.erase(KEY)
+    assert store.traces(KEY) == []
     assert erased.versions is not None
     assert erased.versions >= 5
     after = client.list_object_versions(Bucket=bucket)

@@ -91,7 +91,7 @@ def create_activity(
     schools: Sequence[UUID] = (),
     areas: Sequence[UUID] = (),
     announced: bool = True,
-    keep_media_days: int | None | Default = DEFAULT,
+    keep_media_days: int | Default | None = DEFAULT,
     activity_id: UUID | None = None,
 ) -> Activity:
     """A draft, owned by the person's office. `instruments` are form ids, `starts`..`ends` inclusive.
@@ -165,7 +165,7 @@ def checked_keep_days(days: int | None) -> int | None:
     return days
 
 
-def _default_keep_days(days: int | None | Default) -> int | None:
+def _default_keep_days(days: int | Default | None) -> int | None:
     return settings.KEEP_MEDIA_DAYS if isinstance(days, Default) else days
 
 
