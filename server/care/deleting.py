@@ -14,7 +14,7 @@ in steps that can be broken off and begun again anywhere:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -75,34 +75,47 @@ class Held(Conflict):
 def find_due() -> int:
     """Announce what is due. Returns how many files were found."""
     today = clock.today()
-    # The latest first: a file of several activities is deleted by the rule of the last one.
-    activities = expired_activities(today).select_related("area", "created_by")
-    return sum(_announce(each, today) for each in activities.order_by("-media_kept_until"))
+    return sum(_announce_in(each, today) for each in expired_activities(today).order_by("pk"))
 
 
 @transaction.atomic
-def _announce(activity: Activity, today: date) -> int:
+def _announce_in(activity: Activity, today: date) -> int:
     media = due_media(today).filter(used_in(activity)).order_by("pk")[:AT_ONCE]
-    keys = list(media.values_list("pk", flat=True))
-    if not keys:
-        return 0
+    uses = uses_of(list(media.values_list("pk", flat=True)))
+    for last, keys in _by_last_activity(uses).items():
+        _announce(last, {key: uses[key] for key in keys})
+    return len(uses)
+
+
+def _by_last_activity(uses: Mapping[UUID, Sequence[Use]]) -> dict[Activity, list[UUID]]:
+    """A file of several activities is deleted by the rule of the one that kept it longest."""
+    named = {use.activity_id for each in uses.values() for use in each if use.activity_id}
+    activities = Activity.objects.select_related("area", "created_by").in_bulk(named)
+    groups: dict[Activity, list[UUID]] = {}
+    for key, each in uses.items():
+        kept = [activities[use.activity_id] for use in each if use.activity_id]
+        last = max(kept, key=lambda activity: activity.media_kept_until or date.max)
+        groups.setdefault(last, []).append(key)
+    return groups
+
+
+def _announce(activity: Activity, uses: Mapping[UUID, Sequence[Use]]) -> None:
     moment = clock.now()
     delete_after = moment + timedelta(days=settings.DELETION_GRACE_DAYS)
-    first = uses_of(keys)
     decided_by = _who_set_retention(activity)
     Deletion.objects.bulk_create(
         [
             Deletion(
                 media_id=key,
                 activity=activity,
-                school_id=_school_of(first[key], activity),
+                school_id=_school_of(each, activity),
                 rule=Rule.RETENTION,
                 decided_by=decided_by,
                 found_at=moment,
                 delete_after=delete_after,
                 work_due_at=delete_after,
             )
-            for key in keys
+            for key, each in uses.items()
         ],
         batch_size=500,
         ignore_conflicts=True,  # asked for by a person a moment ago
@@ -112,17 +125,16 @@ def _announce(activity: Activity, today: date) -> int:
         by=None,
         subject=("activity", activity.pk),
         activity_id=activity.pk,
-        details={"files": len(keys), "delete_after": delete_after.isoformat()},
+        details={"files": len(uses), "delete_after": delete_after.isoformat()},
     )
     notify(
         "media.deletion_due",
         recipients=_office_of(activity),
         subject=("activity", activity.pk),
         activity=activity.title,
-        count=str(len(keys)),
+        count=str(len(uses)),
         day=localdate(delete_after).isoformat(),
     )
-    return len(keys)
 
 
 def _school_of(uses: Sequence[Use], activity: Activity) -> UUID | None:
