@@ -113,6 +113,7 @@ def test_a_photo_of_two_activities_is_kept_for_the_later_one(
     Finding.objects.filter(pk=again.pk).update(state="closed", closed_at=clock.now())
     assert found() == []  # settled, but the later activity's period goes on
     expire(later)
+    Activity.objects.exclude(pk=later.pk).update(media_kept_until=clock.today() - timedelta(days=5))
     [row] = found()
     assert row.activity == later
 
