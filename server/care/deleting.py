@@ -274,7 +274,7 @@ def carry_out(row: Deletion) -> None:
 @transaction.atomic
 def _begin(deletion_id: UUID, media_id: UUID) -> Deletion:
     """The decision, under locks: from here on nobody gets an address of the file."""
-    # For update, not merely no-key: a submission or a finding that comes to use it now has to wait.
+    # Evidence that is being brought locks the file as well (findings.services): one waits for the other.
     media = MediaObject.objects.select_for_update(of=("self",)).get(pk=media_id)
     _lock_places(uses_of([media_id]).get(media_id, ()))
     row = rows().select_for_update(of=("self",)).get(pk=deletion_id)

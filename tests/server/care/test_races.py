@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -20,9 +21,9 @@ from server.care.models import Deletion
 from server.care.retention import set_retention
 from server.core import clock, work
 from server.core.audit import AuditEntry
-from server.findings.models import Finding
+from server.findings.services import raise_finding
 from tests.cast import Cast
-from tests.server.care.conftest import found
+from tests.server.care.conftest import answer_with, found
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,18 +138,21 @@ def test_a_longer_period_that_is_being_set_is_waited_for(due: Deletion, cast: Ca
     assert (due.state, due.kept_code) == ("kept", "not_due")
 
 
-def test_a_use_that_comes_while_the_file_is_decided_on_is_waited_for(
-    due: Deletion, cast: Cast
-) -> None:
-    """An open problem claims the photo as its evidence; the worker waits and keeps the file."""
+def test_evidence_that_is_being_brought_is_waited_for(due: Deletion, cast: Cast) -> None:
+    """The school answers an open problem with the same photo; the worker waits and keeps it."""
     told, go = Event(), Event()
-    finding = Finding.objects.get()
-    action = finding.actions.first()
+    MediaObject.objects.filter(pk=due.media_id).update(owner=cast.principal)
+    problem, _created = raise_finding(
+        finding_id=uuid4(),
+        by=cast.office,
+        school_id=cast.school.pk,
+        title="再次发现",
+        due_on=clock.today(),
+    )
 
     def claim() -> None:
         with transaction.atomic():
-            Finding.objects.filter(pk=finding.pk).update(state="open", closed_at=None)
-            action.media.add(due.media)
+            answer_with(problem, cast.principal, due.media)
             told.set()
             go.wait(10)
 
