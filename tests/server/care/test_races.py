@@ -88,6 +88,37 @@ def test_a_hold_that_is_being_set_is_waited_for_and_seen(
 
 
 @pytest.mark.parametrize("name", ["activity", "school", "visit", "media"])
+def test_a_file_that_is_announced_while_a_hold_is_being_set_stays(
+    name: str, expired: MediaObject, cast: Cast, settings
+) -> None:
+    """The hold finds no deletion to stop, and the announcement no hold: the locks are what is left."""
+    settings.DELETION_GRACE_DAYS = 0
+    set_it, told, go = hold_on(name, Deletion(media=expired), cast), Event(), Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            set_it()
+            told.set()
+            go.wait(10)
+
+    def announce_and_delete() -> None:
+        found()
+        work.drain(PUMP)
+
+    with ThreadPoolExecutor(2) as pool:
+        holding = in_thread(pool, hold)
+        assert told.wait(10)
+        working = in_thread(pool, announce_and_delete)
+        go.wait(PATIENCE * 2)
+        go.set()
+        holding.result(20)
+        working.result(20)
+    expired.refresh_from_db()
+    assert expired.state == "ready"
+    assert not Deletion.objects.exclude(state="kept").exists()
+
+
+@pytest.mark.parametrize("name", ["activity", "school", "visit", "media"])
 def test_a_hold_that_comes_too_late_finds_the_file_deleted(
     name: str, due: Deletion, cast: Cast, monkeypatch
 ) -> None:
