@@ -256,6 +256,7 @@ class _Packing:
                 )
             except StoreUnavailable as down:
                 raise work.TemporaryFailure(str(down)) from down
+        work.extend(PUMP, self.export)
         self._finish(written.size, written.sha256)
 
     def _begin(self) -> list[UUID]:
@@ -385,13 +386,13 @@ class _Packing:
     @transaction.atomic
     def _finish(self, size: int, sha256: str) -> None:
         export, moment = self.export, clock.now()
-        work.extend(PUMP, export)
         # A deletion locks the activity too: it comes before this look, or finds the export ready.
         list(Activity.objects.select_for_update(no_key=True).filter(pk=export.activity_id))
         if _any_deleted(self.packed):
             raise work.TemporaryFailure("files were deleted meanwhile")
         expires_at = moment + timedelta(days=settings.EXPORT_DAYS)
-        rows().filter(pk=export.pk).update(
+        ours = Export.objects.filter(pk=export.pk, work_due_at=export.work_due_at)
+        ready = ours.update(
             state=State.READY,
             done=self.done,
             skipped=self.skipped,
@@ -400,6 +401,8 @@ class _Packing:
             ready_at=moment,
             expires_at=expires_at,
         )
+        if not ready:
+            raise work.LeaseLost(f"lost the lease of export {export.pk}")
         record_audits(actions.ORIGINAL_EXPORTED, by=export.by, subjects=self.subjects)
         notify(
             "export.ready",
