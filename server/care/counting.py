@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -18,13 +18,13 @@ from django.db.models import Count as Counted
 from django.db.models import F, QuerySet, Sum
 
 from media_storage.models import MediaObject, Rendition
-from server.activities.models import SubmissionAttachment
+from server.activities.models import Activity, SubmissionAttachment
 from server.care.models import Count, CountedMedia, StorageUse
 from server.care.queries import uses_of
 from server.core import clock, schedule
 from server.core.changes import Change, settled_after
 from server.findings.models import FindingAction
-from server.grid.models import User
+from server.grid.models import Area, User
 from server.grid.queries import schools_in_office_of
 
 FEED = "storage"
@@ -245,6 +245,36 @@ def total_of(lines: Collection[Line]) -> Figures:
     for line in lines:
         total.add(line.figures)
     return total
+
+
+@dataclass(frozen=True)
+class Use:
+    """Storage use by activity, by school and by state; each adds up to the total."""
+
+    as_of: datetime | None
+    total: Figures
+    activities: list[Line]
+    schools: list[Line]
+    states: list[Line]
+
+
+def storage_figures(
+    user: User, *, area: Area | None = None, activity: Activity | None = None
+) -> Use:
+    """What the files at the person's offices' schools take; in an area, of an activity."""
+    rows = storage_use_visible_to(user)
+    if area:
+        rows = rows.filter(school__area__path__startswith=area.path)
+    if activity:
+        rows = rows.filter(activity=activity)
+    states = lines_of(rows, "state")
+    return Use(
+        as_of=Count.objects.filter(name=FEED).values_list("counted_at", flat=True).first(),
+        total=total_of(states),
+        activities=lines_of(rows, "activity"),
+        schools=lines_of(rows, "school"),
+        states=states,
+    )
 
 
 def start() -> None:

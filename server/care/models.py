@@ -10,6 +10,7 @@ from django.utils.translation import pgettext_lazy
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
+from server.core import clock
 from server.core.clock import today
 from server.core.ids import new_id
 from server.core.work import Work, due_index
@@ -329,6 +330,12 @@ class Export(Work):
 
     def __str__(self) -> str:
         return f"{self.activity} · {self.get_variant_display()}"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be downloaded now."""
+        ends = self.expires_at
+        return self.state == self.State.READY and ends is not None and ends > clock.now()
 
     @property
     def filename(self) -> str:

@@ -240,6 +240,7 @@ SPECTACULAR_SETTINGS = {
         "SubmissionState": "mobile_api.serializers.work.COMPLETENESS",
         "MediaState": "media_storage.models.MediaObject.State",
         "FindingState": "server.findings.models.Finding.State",
+        "ExportState": "server.care.models.Export.State",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }
