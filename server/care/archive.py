@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 from django.utils.timezone import localtime
 
@@ -71,6 +72,13 @@ class _Sink:
         data = b"".join(self._pieces)
         self._pieces.clear()
         return data
+
+
+def safe_cell(value: Any) -> Any:
+    """Nothing that a spreadsheet would run: texts of people may begin with a formula's sign."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return "" if value is None else value
 
 
 def safe_name(text: str, *, fallback: str = "_") -> str:

@@ -36,7 +36,7 @@ from media_storage.services import READ_TIME
 from media_storage.stores import ObjectMissing, get_store
 from server.activities.models import Activity, SubmissionAttachment, Visit
 from server.care import actions
-from server.care.archive import Entry, Paths, zip_stream
+from server.care.archive import Entry, Paths, safe_cell, zip_stream
 from server.care.models import Export
 from server.care.queries import (
     Use,
@@ -524,7 +524,7 @@ class _Manifest:
 
     def add(self, file: _File) -> None:
         line = _line(file)
-        self._row(_cell(value) for value in line.values())
+        self._row(safe_cell(value) for value in line.values())
         text = json.dumps(line | {"flags": list(file.flags)}, ensure_ascii=False)
         self.document.write((b"\n" if self.first else b",\n") + text.encode())
         self.first = False
@@ -568,13 +568,6 @@ def _line(file: _File) -> dict[str, Any]:
         "visit_id": str(use.visit_id or ""),
         "finding_id": str(use.finding_id or ""),
     }
-
-
-def _cell(value: Any) -> Any:
-    """Nothing that a spreadsheet would run: texts of people may begin with a formula's sign."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -319,6 +319,19 @@ UNFOLD = {
                 ],
             },
             {
+                "title": _("材料保护"),
+                "items": [
+                    _nav(_("待删除和已删除"), "auto_delete", "care_deletion_changelist"),
+                    _nav(pgettext_lazy("list", "保全"), "gavel", "care_hold_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "原图授权"), "key", "care_originalsgrant_changelist"
+                    ),
+                    _nav(_("存储用量"), "database", "care_deletion_storage"),
+                    _nav(pgettext_lazy("list", "导出"), "archive", "care_export_changelist"),
+                    _nav(_("操作日志"), "history", "core_auditentry_changelist"),
+                ],
+            },
+            {
                 "title": pgettext_lazy("list", "通知"),
                 "items": [
                     _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),

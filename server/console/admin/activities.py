@@ -32,9 +32,12 @@ from server.activities.services.planning import (
     preview_activity,
     publish_activity,
 )
+from server.care.models import Deletion
+from server.care.queries import activities_exportable_by, deletions_visible_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.links import links
+from server.console.care import held_fact, hold_deed, log_tool
 from server.console.filters import (
     DONE_STATES,
     ActivityPeriod,
@@ -214,6 +217,7 @@ class ActivityAdmin(ScopedAdmin):
             (_("通知方式"), _("提前通知学校") if row.announced else _("不提前通知（四不两直）")),
             (_("督导工具"), links(row.instruments.all())),
             (_("佐证材料保存至"), row.media_kept_until or _("长期保存")),
+            *held_fact(request, "activity", row),
             (_("组织单位所在行政区"), row.area),
             (_("创建人"), row.created_by),
             (_("发布时间"), row.published_at or "—"),
@@ -234,9 +238,10 @@ class ActivityAdmin(ScopedAdmin):
                     tone="danger",
                     hint=hint,
                     confirm=_("结束“%(title)s”") % {"title": row.title},
-                )
+                ),
+                **hold_deed(request, "activity"),
             }
-        return {}
+        return hold_deed(request, "activity")
 
     def _publish(self, request: HttpRequest, row: Activity) -> Text:
         activity = publish_activity(activity_id=row.pk, by=person(request))
@@ -245,6 +250,23 @@ class ActivityAdmin(ScopedAdmin):
     def _close(self, request: HttpRequest, row: Activity) -> Text:
         close_activity(activity_id=row.pk, by=person(request))
         return _("活动已结束。")
+
+    def _care_tools(self, request: HttpRequest, row: Activity) -> Sequence[Tool]:
+        user, key, tools = person(request), row.pk, []
+        if activities_exportable_by(user).filter(pk=key).exists():
+            tools.append(
+                Tool(_("导出佐证材料"), reverse("admin:care_export_request", args=[key]), "archive")
+            )
+        if self._manages(request, row):
+            retention = reverse("admin:care_deletion_retention", args=[key])
+            tools.append(Tool(_("保存期限"), retention, "schedule"))
+        storage = f"{reverse('admin:care_deletion_storage')}?activity={key}"
+        tools.append(Tool(_("存储用量"), storage, "database"))
+        gone = deletions_visible_to(user).filter(activity=row, state=Deletion.State.DELETED)
+        if gone.exists():
+            certificates = reverse("admin:care_deletion_certificates", args=[key])
+            tools.append(Tool(_("删除证明"), certificates, "verified"))
+        return tools
 
     def page_tools(self, request: HttpRequest, row: Activity) -> Sequence[Tool]:
         key = row.pk
@@ -260,6 +282,8 @@ class ActivityAdmin(ScopedAdmin):
             Tool(_("全部任务"), f"{visits}?activity={key}", "assignment_turned_in"),
             Tool(_("发现的问题"), f"{findings}?activity={key}", "report"),
             Tool(_("概览"), f"{reverse('admin:index')}?activity={key}", "space_dashboard"),
+            *self._care_tools(request, row),
+            log_tool(key),
         ]
 
     def page_context(self, request: HttpRequest, row: Activity) -> dict[str, Any]:

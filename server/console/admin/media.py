@@ -11,17 +11,26 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from media_storage.services import readable_url
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
-from server.console.filters import Period
+from server.console.care import (
+    delete_deed,
+    deletion_facts,
+    held_fact,
+    hold_deed,
+    log_tool,
+    original_deed,
+)
+from server.console.filters import AtSchool, InActivity, Period
 from server.console.position import FAR_M, Point, distance_m
-from server.console.states import AMBER, RED, Shown, badge
+from server.console.states import AMBER, GREY, RED, Shown, badge
 from server.core.errors import Text
 from server.findings.queries import media_visible_to
 from server.grid.models import User
@@ -37,7 +46,7 @@ class Photo:
     caption: str
     small: str
     large: str
-    original: str
+    page: str
     is_picture: bool
     taken_at: datetime | None
     place: str
@@ -50,15 +59,12 @@ def photo_of(
     """The square of one file. Wants its renditions prefetched; asks the database nothing."""
     renditions = {each.name: each for each in media.renditions.all()}
     small, large = renditions.get("small"), renditions.get("large")
-    original = ""
-    if media.state in (State.STORED, State.PROCESSING, State.READY):
-        original = readable_url(media, base_url=base_url)
     return Photo(
         media=media,
         caption=caption or media.filename,
         small=readable_url(small, base_url=base_url) if small else "",
-        large=readable_url(large, base_url=base_url) if large else original,
-        original=original,
+        large=readable_url(large, base_url=base_url) if large else "",
+        page=reverse("admin:media_storage_mediaobject_change", args=[media.pk]),
         is_picture=small is not None,
         taken_at=media.taken_at,
         place=_place(media, school),
@@ -85,21 +91,33 @@ def _place(media: MediaObject, school: Point | None) -> str:
 def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
     flags = []
     place = position(media)
-    if media.state == State.REJECTED:
+    if media.state == State.DELETED:
+        flags.append(Shown(GREY, _("已按规定删除")))
+    elif media.state == State.REJECTED:
         flags.append(Shown(RED, media.reject_reason))
     elif media.state == State.DECLARED:
         flags.append(Shown(AMBER, _("尚未上传")))
     if place and school and distance_m(school, place) - (media.accuracy_m or 0) > FAR_M:
         flags.append(Shown(AMBER, _("拍摄地点离学校较远")))
     if media.note:
-        flags.append(Shown("grey", media.note))
+        flags.append(Shown(GREY, media.note))
     return flags
+
+
+class CountedIn(InActivity):
+    """As the figures of storage use count it: by the use that came first."""
+
+    path = "counted__activity"
+
+
+class CountedAt(AtSchool):
+    path = "counted__school"
 
 
 @admin.register(MediaObject)
 class MediaAdmin(ScopedAdmin):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", DeadWork, Period]
+    list_filter = ["state", CountedIn, CountedAt, DeadWork, Period]
     search_fields = ["filename", "owner__name"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -129,11 +147,21 @@ class MediaAdmin(ScopedAdmin):
             (_("拍摄时间（手机）"), row.taken_at or "—"),
             (_("登记时间"), row.created_at),
             ("SHA-256", row.sha256),
+            *held_fact(request, "media", row),
+            *deletion_facts(request, row),
             *facts_of_work(row),
         ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
-        return retry_deed(row, "media")
+        return {
+            **retry_deed(row, "media"),
+            **original_deed(request, row),
+            **hold_deed(request, "media"),
+            **delete_deed(request, row),
+        }
+
+    def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
+        return [log_tool(row.pk)]
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
         return {"photo": photo_of(row, base_url=request.build_absolute_uri("/"))}

@@ -26,6 +26,7 @@ from server.console.admin.base import Deed, ScopedAdmin
 from server.console.admin.links import links, page_link
 from server.console.admin.media import position
 from server.console.admin.submissions import record_of
+from server.console.care import held_fact, hold_deed
 from server.console.filters import (
     InActivity,
     Town,
@@ -77,7 +78,8 @@ class VisitAdmin(ScopedAdmin):
                 note_required=True,
             ),
         }
-        return {name: deed for name, deed in deeds.items() if name in open_now}
+        steps = {name: deed for name, deed in deeds.items() if name in open_now}
+        return {**steps, **hold_deed(request, "visit")}
 
     def _review(self, request: HttpRequest, row: Visit) -> Text:
         review_visit(visit_id=row.pk, action_id=new_id(), by=person(request))
@@ -102,6 +104,7 @@ class VisitAdmin(ScopedAdmin):
             (_("签到时间"), row.checked_in_at or "—"),
             (_("完成时间"), row.completed_at or "—"),
             (_("审核时间"), row.reviewed_at or "—"),
+            *held_fact(request, "visit", row),
         ]
 
     def page_context(self, request: HttpRequest, row: Visit) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server.core.audit import AuditEntry
 from server.core.errors import NotFound
 from server.instruments.models import Instrument
 from server.instruments.services import publish_instrument, set_blur_faces, upload_xlsform
@@ -28,6 +29,15 @@ def test_a_sheet_that_says_nothing_leaves_the_setting(cast: Cast) -> None:
     publish(cast)
     set_blur_faces(by=cast.office, form_id="kitchen", blur=True)
     assert publish(cast).blur_faces
+
+
+def test_each_change_is_in_the_audit_log(cast: Cast) -> None:
+    publish(cast, blur_faces="yes")
+    for blur in (True, False, False):
+        set_blur_faces(by=cast.office, form_id="kitchen", blur=blur)
+    entries = AuditEntry.objects.order_by("pk")
+    assert [entry.details["blur_faces"] for entry in entries] == [True, False]
+    assert {entry.action for entry in entries} == {"instrument.blur_changed"}
 
 
 def test_only_the_instruments_office_may_set_it(cast: Cast) -> None:
