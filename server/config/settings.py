@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.functional import Promise
@@ -246,8 +247,14 @@ SPECTACULAR_SETTINGS = {
 }
 
 
-def _nav(title: Promise, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+def _nav(title: Promise, icon: str, view: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}"), **more}
+
+
+def _on_deletions(request: HttpRequest) -> bool:
+    """The page of storage use lies below that of deletions, and has a line of its own."""
+    path = request.path.partition("/care/deletion/")[1:]
+    return bool(path[0]) and not path[1].startswith("storage/")
 
 
 UNFOLD = {
@@ -321,7 +328,12 @@ UNFOLD = {
             {
                 "title": _("材料保护"),
                 "items": [
-                    _nav(_("待删除和已删除"), "auto_delete", "care_deletion_changelist"),
+                    _nav(
+                        _("待删除和已删除"),
+                        "auto_delete",
+                        "care_deletion_changelist",
+                        active=_on_deletions,
+                    ),
                     _nav(pgettext_lazy("list", "保全"), "gavel", "care_hold_changelist"),
                     _nav(
                         pgettext_lazy("list", "原图授权"), "key", "care_originalsgrant_changelist"

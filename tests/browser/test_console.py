@@ -54,6 +54,10 @@ def addresses() -> dict[str, str]:
         "schools": reverse("admin:grid_school_changelist"),
         "import": reverse("admin:grid_school_import"),
         "compose": reverse("admin:messaging_notice_add"),
+        "storage": reverse("admin:care_deletion_storage"),
+        "retention": reverse("admin:care_deletion_retention", args=[visit.activity_id]),
+        "export": reverse("admin:care_export_request", args=[visit.activity_id]),
+        "log": reverse("admin:core_auditentry_changelist"),
     }
 
 

@@ -157,7 +157,9 @@ class AuditAdmin(ScopedAdmin):
     def moment(self, row: AuditEntry) -> SafeString:
         address = reverse("admin:core_auditentry_change", args=[row.pk])
         return format_html(
-            '<a class="dx-link" href="{}">{}</a>', address, f"{localtime(row.at):%Y-%m-%d %H:%M:%S}"
+            '<a class="dx-link dx-nowrap" href="{}">{}</a>',
+            address,
+            f"{localtime(row.at):%Y-%m-%d %H:%M:%S}",
         )
 
     @admin.display(description=gettext_lazy("操作人"), ordering="by_name")
@@ -171,7 +173,8 @@ class AuditAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("对象"))
     def thing(self, row: AuditEntry) -> SafeString | str:
         words, page = OBJECTS.get(row.object_type, (row.object_type, ""))
-        name = str(row.details.get("filename") or row.details.get("target") or words)
+        named = (row.details.get(each) for each in ("filename", "target", "person", "activity"))
+        name = str(next((each for each in named if each), words))
         try:
             address = reverse(page, args=[row.object_id]) if page and row.object_id else ""
         except NoReverseMatch:

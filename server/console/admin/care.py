@@ -632,7 +632,7 @@ class ExportAdmin(ScopedAdmin):
             messages.success(request, _("已开始打包。可以离开此页，完成后会通知您。"))
             return self.page_of(export)
 
-        media = exportable(user, activity)
+        media = exportable(user, activity).filter(state__in=exporting.READABLE)
         opened = media.filter(pk__in=originals_open_to(user).values("pk"))
         return self.form_page(
             request,

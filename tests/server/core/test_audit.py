@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -142,3 +144,9 @@ def test_addresses_are_kept_only_where_the_setting_says_so(
     Client().get("/", REMOTE_ADDR="203.0.113.7", headers={"X-Request-ID": "r-2"})
     entry = AuditEntry.objects.get()
     assert (entry.ip, entry.request_id) == (ip, "r-2")
+
+
+def test_the_documentation_lists_every_action() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "care.md").read_text()
+    table = page.partition("| code | written when |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(audit_actions())
