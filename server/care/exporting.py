@@ -618,7 +618,6 @@ def give_up(export: Export, reason: str) -> None:
         recipients=[export.by],
         subject=("activity", export.activity_id),
         activity=export.activity.title,
-        reason=_("多次尝试未成功，请稍后重新导出。"),
     )
 
 

@@ -181,9 +181,9 @@ _event(  # to the person who asked for it
 )
 _event(  # to the person who asked for it
     "export.failed",
-    "activity reason",
+    "activity",
     _("导出未完成：%(activity)s"),
-    _("“%(activity)s”的佐证材料未能打包：%(reason)s"),
+    _("“%(activity)s”的佐证材料多次尝试未能打包，请稍后重新导出。"),
 )
 
 # ---- written by hand ------------------------------------------------------------------------
