@@ -223,7 +223,9 @@ def wake(pump_name: str) -> None:
 
     Slow pumps need no hint: their thread looks by itself.
     """
-    transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
+    pump = _pumps.get(pump_name)
+    if pump is None or not pump.slow:
+        transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
 
 
 def _enqueue_hint(pump_name: str) -> None:
