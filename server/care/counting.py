@@ -30,7 +30,7 @@ from server.grid.queries import schools_in_office_of
 FEED = "storage"
 CHANGES = 500
 MEDIA = 500
-SECONDS = 5.0
+SECONDS = 2.0
 RECOUNT = timedelta(days=1)
 WITHOUT_BYTES = (MediaObject.State.DECLARED, MediaObject.State.DELETED)
 
@@ -93,7 +93,9 @@ def _follow() -> int:
 def recount() -> int:
     """Go on with the nightly recount, for a few seconds at most. Returns how many files it looked at."""
     looked, stop = 0, time.monotonic() + SECONDS
-    Count.objects.get_or_create(name=FEED)
+    count, _created = Count.objects.get_or_create(name=FEED)
+    if _is_recounted(count):
+        return 0
     while time.monotonic() < stop and (found := _recount_some()):
         looked += found
     return looked
@@ -104,8 +106,7 @@ def _recount_some() -> int:
     count = _locked()
     if count is None:
         return 0
-    begun = count.recounted_after is not None
-    if not begun and count.recounted_at and count.recounted_at > clock.now() - RECOUNT:
+    if _is_recounted(count):
         return 0
     rows = MediaObject.objects.order_by("pk")
     if count.recounted_after:
@@ -118,6 +119,12 @@ def _recount_some() -> int:
         count.recounted_after, count.recounted_at = None, clock.now()
     count.save(update_fields=["recounted_after", "recounted_at"])
     return len(keys)
+
+
+def _is_recounted(count: Count) -> bool:
+    """Whether the last recount was whole, and is not a day old."""
+    last = count.recounted_at if count.recounted_after is None else None
+    return last is not None and last > clock.now() - RECOUNT
 
 
 def _locked() -> Count | None:
@@ -279,5 +286,5 @@ def storage_figures(
 
 def start() -> None:
     """Count in the background; called when the app is ready."""
-    schedule.every("care.count", timedelta(seconds=15), follow_feed)
-    schedule.every("care.recount", timedelta(minutes=5), recount)
+    schedule.every("care.count", timedelta(seconds=5), follow_feed)
+    schedule.every("care.recount", timedelta(seconds=20), recount)
