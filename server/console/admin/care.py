@@ -16,7 +16,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -49,11 +48,11 @@ from server.care.retention import set_retention
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
-from server.console.admin.links import page_link, term_shown
+from server.console.admin.links import page_link
 from server.console.care import day_of, log_tool
 from server.console.filters import AtSchool, ConsoleFilter, InActivity, InTerm
 from server.console.forms import ConsoleForm, DayInput
-from server.console.states import badge
+from server.console.states import AMBER, GREEN, GREY, Shown, badge
 from server.core.clock import today
 from server.core.errors import Text
 from server.core.ids import new_id
@@ -409,11 +408,8 @@ class HoldAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("状态"))
     def standing(self, row: Hold) -> SafeString:
-        tone, word = ("amber", _("保全中")) if row.is_active else ("grey", _("已解除"))
-        shape = "▲" if row.is_active else "○"
-        return format_html(
-            '<span class="dx-badge dx-{}"><i aria-hidden="true">{}</i>{}</span>', tone, shape, word
-        )
+        held = Shown(AMBER, _("保全中")) if row.is_active else Shown(GREY, _("已解除"))
+        return held.badge
 
     def facts(self, request: HttpRequest, row: Hold) -> Sequence[tuple[Text, Any]]:
         return [
@@ -506,7 +502,8 @@ class GrantAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("状态"))
     def standing(self, row: OriginalsGrant) -> SafeString:
-        return term_shown(row.starts, row.ends).badge
+        over = row.ends is not None and row.ends < today()
+        return (Shown(GREY, _("已结束")) if over else Shown(GREEN, _("有效"))).badge
 
     def may_add(self, request: HttpRequest) -> bool:
         return is_custodian(person(request))

@@ -137,9 +137,10 @@ class MediaAdmin(ScopedAdmin):
         return filesizeformat(row.size)
 
     def facts(self, request: HttpRequest, row: MediaObject) -> Sequence[tuple[Text, Any]]:
+        deleted = row.state == State.DELETED
         return [
             (_("状态"), self.standing(row)),
-            (_("拒绝原因"), row.reject_reason or "—"),
+            (_("说明") if deleted else _("拒绝原因"), row.reject_reason or "—"),
             (_("上传人"), row.owner or "—"),
             (_("类型"), row.content_type),
             (_("大小"), self.bytes(row)),
@@ -153,6 +154,8 @@ class MediaAdmin(ScopedAdmin):
         ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
+        if row.state == State.DELETED:
+            return {}
         return {
             **retry_deed(row, "media"),
             **original_deed(request, row),
