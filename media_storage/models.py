@@ -15,6 +15,8 @@ from server.core import clock
 from server.core.ids import new_id
 from server.core.work import Work, due_index
 
+_DELETED = _("文件已按规定删除，只保留记录")
+
 
 def new_key() -> str:
     """A key in the store that cannot be guessed and tells nothing. The day spreads folders."""
@@ -34,6 +36,7 @@ class MediaObject(Work):
         PROCESSING = "processing", _("处理中")
         READY = "ready", _("可用")
         REJECTED = "rejected", _("已拒绝")
+        DELETED = "deleted", _("已删除")
 
     class Rejection(models.TextChoices):
         EMPTY = "empty", _("文件是空的，请重新拍摄或选择文件")
@@ -96,17 +99,22 @@ class MediaObject(Work):
             ),
             models.CheckConstraint(
                 name="media_state_known",
-                condition=Q(state__in=["declared", "stored", "processing", "ready", "rejected"]),
+                condition=Q(
+                    state__in=["declared", "stored", "processing", "ready", "rejected", "deleted"]
+                ),
             ),
             models.CheckConstraint(
                 name="media_rejected_has_reason",
                 condition=(Q(state="rejected") & ~Q(reject_code=""))
-                | (~Q(state="rejected") & Q(reject_code="")),
+                | (~Q(state="rejected") & Q(reject_code=""))
+                # What was rejected, or never came, can be deleted as well.
+                | Q(state="deleted"),
             ),
             models.CheckConstraint(
                 name="media_stored_has_time",
                 condition=Q(state="declared", stored_at=None)
-                | (~Q(state="declared") & Q(stored_at__isnull=False)),
+                | (~Q(state="declared") & Q(stored_at__isnull=False))
+                | Q(state="deleted"),
             ),
             models.CheckConstraint(
                 name="media_position_whole",
@@ -126,7 +134,9 @@ class MediaObject(Work):
 
     @property
     def reject_reason(self) -> str:
-        """The sentence that the inspector reads; empty unless rejected."""
+        """The sentence that the inspector reads; empty unless rejected or deleted."""
+        if self.state == self.State.DELETED:
+            return str(_DELETED)
         return str(self.get_reject_code_display())
 
     @property

@@ -2,6 +2,7 @@
 
     declared ──complete──▶ stored ──worker──▶ processing ──▶ ready
         │                     └──────────────────┴─────────▶ rejected, with a reason
+        │   any of them ──▶ deleted, by the rules of care (server.care): the row stays, the bytes go
         └── bytes that are not the declared ones: forgotten, still declared, to be uploaded again
 
 The store is never called inside a transaction: states move by compare-and-set afterwards.

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from mobile_api.problems import unknown_address
 from mobile_api.views import (
     activities,
+    care,
     devices,
     findings,
     flags,
@@ -54,6 +55,10 @@ v1: list[URLPattern | URLResolver] = [
     path("activities/<uuid:id>/preview", activities.PreviewView.as_view()),
     path("activities/<uuid:id>/publish", activities.PublishView.as_view()),
     path("activities/<uuid:id>/close", activities.CloseView.as_view()),
+    path("activities/<uuid:id>/retention", care.RetentionView.as_view()),
+    path("activities/<uuid:id>/exports", care.ExportsView.as_view()),
+    path("exports/<uuid:id>", care.ExportView.as_view()),
+    path("figures/storage", care.StorageView.as_view()),
     path("visits", visits.VisitsView.as_view()),
     path("visits/<uuid:id>", visits.VisitView.as_view()),
     path("visits/<uuid:id>/check-in", visits.CheckInView.as_view()),
@@ -68,6 +73,7 @@ v1: list[URLPattern | URLResolver] = [
     path("media/<uuid:id>/upload", media.UploadView.as_view()),
     path("media/<uuid:id>/complete", media.CompleteView.as_view()),
     path("flags/<uuid:id>/notes", flags.FlagNotesView.as_view()),
+    path("media/<uuid:id>/original", care.OriginalView.as_view()),
     path("findings", findings.FindingsView.as_view()),
     path("findings/matrix", findings.MatrixView.as_view()),
     path("findings/<uuid:id>", findings.FindingView.as_view()),

@@ -17,6 +17,7 @@ from tests.services import POSTGRES, REDIS, SWIFT, Missing, Service, running
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.plugin import DjangoDbBlocker
 
 pytest_plugins = [
     "tests.cast",
@@ -28,6 +29,19 @@ pytest_plugins = [
 
 # A test that starts the product in a process of its own means the product, not its test settings.
 os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """SQLite is emptied between tests by DELETE, which the audit log's trigger refuses.
+
+    PostgreSQL is emptied by TRUNCATE. tests/server/core/test_audit.py puts the trigger back.
+    """
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER core_audit_no_delete")
 
 
 @pytest.fixture(autouse=True)

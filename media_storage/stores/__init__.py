@@ -117,6 +117,18 @@ class Expected:
     upload_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What `erase` found and took away.
+
+    `keys`: every key that was tried, there or not. `versions`: how many old versions went with them;
+    None where the store does not say whether it keeps any.
+    """
+
+    keys: tuple[str, ...]
+    versions: int | None = 0
+
+
 class Store(Protocol):
     """The contract; tests/media_storage/test_stores.py holds every store to it."""
 
@@ -158,6 +170,17 @@ class Store(Protocol):
 
         Nobody was told of it. Uploads by phones stay: they may be resumed. Returns how many.
         """
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        """Remove every trace of an object; nothing if there is none.
+
+        The object, what was made from it (all keys that begin with its key), what phones uploaded for
+        it, whole or half, and the versions that the store keeps of all these. Raises StoreUnavailable,
+        also where the store refuses to let go of something.
+        """
+
+    def traces(self, key: str) -> list[str]:
+        """What the store still has of an object, by its own listing: keys, uploads, old versions."""
 
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str

@@ -30,6 +30,7 @@ from media_storage.errors import StoreUnavailable
 from media_storage.stores import (
     CHUNK,
     UPLOAD_TIME,
+    Erased,
     Expected,
     ObjectMissing,
     Part,
@@ -214,6 +215,27 @@ class FolderStore:
             content_type=content_type,
         )
         return _url(grant, base_url)
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        places = self.traces(key)
+        with _disk():
+            for place in places:
+                self._path(place).unlink(missing_ok=True)
+            for folder in {self._path(place).parent for place in places}:
+                _sync_folder(folder)
+            if upload_id and (parts := self._path(f"parts/{upload_id}")).exists():
+                shutil.rmtree(parts)
+        keys = {place.removeprefix("objects/") for place in places}
+        return Erased(keys=tuple(sorted({key, f"{INCOMING}{key}"} | keys)))
+
+    def traces(self, key: str) -> list[str]:
+        with _disk():
+            return [
+                str(found.relative_to(self.root))
+                for top in ("objects/", INCOMING)
+                for path in [self._path(f"{top}{key}")]
+                for found in sorted(path.parent.glob(f"{path.name}*"))
+            ]
 
     def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
         place = f"{INCOMING}{expected.key}"

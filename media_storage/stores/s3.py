@@ -23,6 +23,7 @@ from media_storage.stores import (
     CHUNK,
     MIN_PART_SIZE,
     UPLOAD_TIME,
+    Erased,
     Expected,
     ObjectMissing,
     Part,
@@ -49,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+NOT_SPOKEN = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
 AWS = ("", "s3.amazonaws.com")
 
 
@@ -165,6 +167,75 @@ class S3Store:
             },
             ExpiresIn=2 * seconds,  # from the beginning of the window: see SteadyQueryAuth
         )
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        # The two keys by name as well: the listings of some servers lag behind their objects.
+        keys = {key, _incoming(key)}
+        for prefix in (key, _incoming(key)):
+            keys.update(self._keys_from(prefix))
+            self._abort_all(prefix)
+        if upload_id:
+            self.abort_upload(key, upload_id)
+        for each in sorted(keys):
+            with _answers(each, fine=MISSING):
+                self.client.delete_object(Bucket=self.bucket, Key=each)
+        # After the plain deletion, which in a bucket with versions only adds a marker to them.
+        versions = [self._erase_versions(prefix) for prefix in (key, _incoming(key))]
+        known = [count for count in versions if count is not None]
+        return Erased(tuple(sorted(keys)), sum(known) if len(known) == len(versions) else None)
+
+    def traces(self, key: str) -> list[str]:
+        found: list[str] = []
+        for prefix in (key, _incoming(key)):
+            found += [each for each in self._keys_from(prefix) if exists(self, each)]
+            found += [f"{each} {upload_id}" for each, upload_id in self._uploads_of(prefix)]
+            found += [f"{each} {version}" for each, version in self._versions_of(prefix) or ()]
+        return found
+
+    def _keys_from(self, prefix: str) -> list[str]:
+        with _answers(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            return [each["Key"] for page in pages for each in page.get("Contents", ())]
+
+    def _abort_all(self, prefix: str) -> None:
+        """Half-done uploads of these keys: their parts lie in the store under no key."""
+        for key, upload_id in self._uploads_of(prefix):
+            self._abort(key, upload_id)
+
+    def _uploads_of(self, prefix: str) -> list[tuple[str, str]]:
+        with _answers(prefix):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            return [
+                (each["Key"], each["UploadId"])
+                for page in pages
+                for each in page.get("Uploads", ())
+            ]
+
+    def _erase_versions(self, prefix: str) -> int | None:
+        """Delete every version and marker; None where the server knows no versions at all."""
+        found = self._versions_of(prefix)
+        for key, version in found or ():
+            with _answers(key, fine=MISSING):
+                self.client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        return None if found is None else len(found)
+
+    def _versions_of(self, prefix: str) -> list[tuple[str, str]] | None:
+        try:
+            with _answers(prefix, unspoken=True):
+                pages = self.client.get_paginator("list_object_versions").paginate(
+                    Bucket=self.bucket, Prefix=prefix
+                )
+                return [
+                    (each["Key"], each["VersionId"])
+                    for page in pages
+                    for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                ]
+        except _NotSpoken:
+            return None
 
     def _abort(self, key: str, upload_id: str) -> None:
         with _answers(key, fine=MISSING):
@@ -365,15 +436,24 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
+class _NotSpoken(Exception):
+    """The server does not know this part of S3."""
+
+
 @contextmanager
-def _answers(key: str, *, fine: Collection[str] = ()) -> Iterator[None]:
-    """The server's refusals in the port's words; codes in `fine` are no refusal."""
+def _answers(key: str, *, fine: Collection[str] = (), unspoken: bool = False) -> Iterator[None]:
+    """The server's refusals in the port's words; codes in `fine` are no refusal.
+
+    `unspoken`: raise _NotSpoken where the server has no such operation.
+    """
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in fine:
             return
+        if unspoken and code in NOT_SPOKEN:
+            raise _NotSpoken from error
         if code in MISSING:
             raise ObjectMissing(key) from error
         logger.exception("S3 refused: %s %s", code, key)

@@ -12,8 +12,10 @@ from rest_framework import serializers
 
 from media_storage.models import MediaObject
 from media_storage.services import readable_url
-from mobile_api.serializers.common import Place, Shape, place_of
+from mobile_api.serializers.care import DeletedOut, deleted_of
+from mobile_api.serializers.common import Place, Reader, Shape, place_of
 from mobile_api.serializers.evidence import MediaEvidence
+from server.care.originals import READABLE
 
 
 class MediaIn(Shape):
@@ -115,15 +117,33 @@ class MediaOut(MediaEvidence):
     height = serializers.IntegerField(allow_null=True)
     taken_at = serializers.DateTimeField(allow_null=True)
     location = serializers.SerializerMethodField()
-    url = serializers.SerializerMethodField(help_text="The original; lasts minutes.")
+    url = serializers.SerializerMethodField(
+        help_text="Always null: ask for the original by POST /media/{id}/original."
+    )
+    original = serializers.SerializerMethodField(
+        help_text="Whether the asking person may open the original."
+    )
+    deleted = serializers.SerializerMethodField(
+        help_text="Of a file that was deleted: its certificate. Null while the bytes are going."
+    )
     renditions = RenditionOut(many=True)
 
     @extend_schema_field(Place(allow_null=True))
     def get_location(self, media: MediaObject) -> dict[str, float | None] | None:
         return place_of(media)
 
+    @extend_schema_field(serializers.CharField(allow_null=True))
     def get_url(self, media: MediaObject) -> str | None:
+        """Kept for clients of the time when it was the original's (ADR 18)."""
+        return None
+
+    def get_original(self, media: MediaObject) -> bool:
         """A rejected file is nobody's to open: it may be hostile."""
-        if not media.is_uploaded or media.state == MediaObject.State.REJECTED:
-            return None
-        return readable_url(media, base_url=self.context["base_url"])
+        if media.state not in READABLE:
+            return False
+        reader: Reader = self.context["reader"]
+        return media.owner_id == reader.user.pk or reader.may_open_original(media)
+
+    @extend_schema_field(DeletedOut(allow_null=True))
+    def get_deleted(self, media: MediaObject) -> dict[str, Any] | None:
+        return deleted_of(media)

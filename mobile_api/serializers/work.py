@@ -22,6 +22,7 @@ from mobile_api.serializers.common import (
 from mobile_api.serializers.evidence import FileEvidence, FlagOut, away_m
 from mobile_api.serializers.instruments import InstrumentBrief
 from server.activities.models import Activity, Submission, SubmissionAttachment, Visit
+from server.activities.services.planning import MAX_KEEP_DAYS
 
 # ---- activities -------------------------------------------------------------------------------
 
@@ -42,6 +43,13 @@ class ActivityIn(Shape):
     announced = serializers.BooleanField(
         default=True, help_text="False: the school learns of it at check-in (四不两直)."
     )
+    keep_media_days = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_KEEP_DAYS,
+        help_text="How long photos are kept after `ends`; null: for ever; absent: the server's rule.",
+    )
 
 
 class ActivityBrief(Shape):
@@ -61,6 +69,8 @@ class ActivityOut(ActivityBrief):
     instruments = InstrumentBrief(many=True)
     created_at = serializers.DateTimeField()
     published_at = serializers.DateTimeField(allow_null=True)
+    keep_media_days = serializers.IntegerField(allow_null=True, help_text="null: for ever.")
+    media_kept_until = serializers.DateField(allow_null=True)
 
 
 class ActivityQuery(Shape):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.functional import Promise
@@ -60,6 +61,7 @@ INSTALLED_APPS = [
     "server.activities",
     "server.findings",
     "server.evidence",
+    "server.care",
     "server.messaging",
     "server.console",
     "mobile_api",
@@ -163,6 +165,18 @@ INSPECTOR_USUAL_SCHOOLS = env.int("INSPECTOR_USUAL_SCHOOLS", default=5)
 INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 """Order 624, art. 6, and the rules of areas of responsibility; an import warns above the usual."""
 
+# ---- care for pupils --------------------------------------------------------------------------
+
+KEEP_MEDIA_DAYS = env.int("KEEP_MEDIA_DAYS", default=0) or None
+"""For how long after its end a new activity's photos are kept, unless its office says otherwise;
+None: for ever."""
+DELETION_GRACE_DAYS = env.int("DELETION_GRACE_DAYS", default=14)
+"""Between the announcement that files are due for deletion and the deletion."""
+EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
+"""For how long an export can be downloaded."""
+AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
+"""Whether the audit log keeps the address that a request came from."""
+
 # ---- limits ---------------------------------------------------------------------------------
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -261,13 +275,20 @@ SPECTACULAR_SETTINGS = {
         "SeverityEnum": "server.findings.models.Finding.Severity",
         "FlagSeverity": "server.evidence.models.Flag.Severity",
         "FlagCode": "server.evidence.models.Flag.Code",
+        "ExportState": "server.care.models.Export.State",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }
 
 
-def _nav(title: Promise, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+def _nav(title: Promise, icon: str, view: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}"), **more}
+
+
+def _on_deletions(request: HttpRequest) -> bool:
+    """The page of storage use lies below that of deletions, and has a line of its own."""
+    path = request.path.partition("/care/deletion/")[1:]
+    return bool(path[0]) and not path[1].startswith("storage/")
 
 
 UNFOLD = {
@@ -339,6 +360,24 @@ UNFOLD = {
                         **_nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_gallery"),
                         "active": lambda request: "/media_storage/mediaobject/" in request.path,
                     },
+                ],
+            },
+            {
+                "title": _("材料保护"),
+                "items": [
+                    _nav(
+                        _("待删除和已删除"),
+                        "auto_delete",
+                        "care_deletion_changelist",
+                        active=_on_deletions,
+                    ),
+                    _nav(pgettext_lazy("list", "保全"), "gavel", "care_hold_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "原图授权"), "key", "care_originalsgrant_changelist"
+                    ),
+                    _nav(_("存储用量"), "database", "care_deletion_storage"),
+                    _nav(pgettext_lazy("list", "导出"), "archive", "care_export_changelist"),
+                    _nav(_("操作日志"), "history", "core_auditentry_changelist"),
                 ],
             },
             {

@@ -43,6 +43,7 @@ STATE_ICONS = {
     State.STORED.value: "hourglass_top",
     State.PROCESSING.value: "hourglass_top",
     State.REJECTED.value: "broken_image",
+    State.DELETED.value: "delete_forever",
 }
 _OF_KIND = {
     "picture": Q(content_type__startswith="image/"),
@@ -53,10 +54,6 @@ _OF_KIND = {
 
 MOMENT = Coalesce("photo_check__moment", "taken_at", "facts__exif_at", "created_at")
 """When it was most likely made: as checked, as the phone says, as the file says, else its arrival."""
-
-OPEN_STATES = (State.STORED, State.PROCESSING, State.READY)
-"""There are bytes, and they are what they claim."""
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -169,14 +166,6 @@ def _once_each(flags: Sequence[Flag]) -> list[Flag]:
     """Those that stand, each code once: the same photo may be flagged in several places."""
     standing = (flag for flag in flags if flag.cleared_at is None)
     return list({flag.code: flag for flag in standing}.values())
-
-
-def original_of(media: MediaObject) -> str:
-    """The address of the file as it came; empty where there is none to be opened.
-
-    The one place where pages get it from.
-    """
-    return readable_url(media, base_url="") if media.state in OPEN_STATES else ""
 
 
 def kind_of(content_type: str) -> str:

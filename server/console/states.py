@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
+from server.care.models import Deletion, Export
 from server.core.clock import today
 from server.core.errors import Text
 from server.evidence.models import Flag
@@ -53,6 +54,15 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
         "processing": BLUE,
         "ready": GREEN,
         "rejected": RED,
+        "deleted": GREY,
+    },
+    Deletion.State: {"due": AMBER, "deleting": BLUE, "deleted": GREY, "kept": GREEN},
+    Export.State: {
+        "waiting": GREY,
+        "making": BLUE,
+        "ready": GREEN,
+        "failed": RED,
+        "expired": GREY,
     },
 }
 

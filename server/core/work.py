@@ -52,6 +52,14 @@ class PermanentFailure(WorkFailure):
     """Trying again cannot help."""
 
 
+class Interrupted(WorkFailure):
+    """This process is to end: whoever comes begins the row again, and the try does not count."""
+
+
+class LeaseLost(TemporaryFailure):
+    """Another worker has the row by now."""
+
+
 class Work(models.Model):
     """A row that may need work. `work_due_at` null: nothing to do."""
 
@@ -77,6 +85,8 @@ class Pump:
     """One kind of work: which rows, and what to do with one of them.
 
     `handle` must be idempotent: it runs at least once. `given_up` is called for a row that died.
+    `slow`: a row takes minutes; such pumps have a thread of their own in each worker process, so that
+    deliveries do not wait for them, and `handle` calls `extend` from time to time.
     """
 
     name: str
@@ -88,6 +98,7 @@ class Pump:
     max_attempts: int = 8
     backoff_seconds: float = 2.0
     backoff_limit_seconds: float = 3600.0
+    slow: bool = False
 
 
 _pumps: dict[str, Pump] = {}
@@ -132,6 +143,8 @@ def run(pump: Pump, row: Any) -> None:
         pump.handle(row)
     except PermanentFailure as failure:
         _die(pump, row, str(failure))
+    except Interrupted:
+        release(pump, [row])
     except TemporaryFailure as failure:
         _retry(pump, row, str(failure), failure.retry_after)
     except Exception as failure:  # whatever a handler's library raises must not stop the others
@@ -159,6 +172,16 @@ def release(pump: Pump, rows: list[Any]) -> None:
     """Give claimed rows back untried: they are due at once, for whoever comes."""
     for row in rows:
         _still_ours(pump, row).update(work_due_at=clock.now(), work_attempts=row.work_attempts - 1)
+
+
+def extend(pump: Pump, row: Any) -> None:
+    """Prolong the lease of a row that is being handled. Raises LeaseLost; Interrupted at the end."""
+    if stopping.is_set():
+        raise Interrupted
+    lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
+    if not _still_ours(pump, row).update(work_due_at=lease_end):
+        raise LeaseLost(f"lost the lease of {pump.name} {row.pk}")
+    row.work_due_at = lease_end
 
 
 def drain_all() -> int:
@@ -196,8 +219,13 @@ _last_hint: dict[str, float] = {}
 
 
 def wake(pump_name: str) -> None:
-    """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left."""
-    transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
+    """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left.
+
+    Slow pumps need no hint: their thread looks by itself.
+    """
+    pump = _pumps.get(pump_name)
+    if pump is None or not pump.slow:
+        transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
 
 
 def _enqueue_hint(pump_name: str) -> None:

@@ -209,7 +209,10 @@ def _record(
 
 
 def _evidence(media: Sequence[UUID], by: User) -> list[MediaObject]:
-    found = MediaObject.objects.filter(owner=by).in_bulk(list(media))
+    # Locked, so that a deletion of the file that is decided on now sees this use, or comes first.
+    rows = MediaObject.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+    there = rows.filter(owner=by).exclude(state=MediaObject.State.DELETED)
+    found = there.in_bulk(list(media))
     problems = [
         Problem(f"/media/{index}", "unknown", _("找不到这份材料，请先登记并上传。"))
         for index, media_id in enumerate(media)

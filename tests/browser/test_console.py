@@ -41,6 +41,10 @@ def addresses() -> dict[str, str]:
         "gallery-of-visit": reverse("admin:media_storage_mediaobject_gallery")
         + f"?visit={visit.pk}",
         "compose": reverse("admin:messaging_notice_add"),
+        "storage": reverse("admin:care_deletion_storage"),
+        "retention": reverse("admin:care_deletion_retention", args=[visit.activity_id]),
+        "export": reverse("admin:care_export_request", args=[visit.activity_id]),
+        "log": reverse("admin:core_auditentry_changelist"),
     }
 
 

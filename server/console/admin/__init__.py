@@ -5,6 +5,8 @@ from django.contrib import admin
 from server.console.admin import (
     activities,
     areas,
+    audit,
+    care,
     findings,
     instruments,
     media,
@@ -20,6 +22,8 @@ from server.console.admin.base import ScopedAdmin
 __all__ = [
     "activities",
     "areas",
+    "audit",
+    "care",
     "findings",
     "instruments",
     "media",

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -21,7 +22,15 @@ from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.flags import Flagged, apart, explain_deeds, recheck_deed
-from server.console.filters import Period
+from server.console.care import (
+    delete_deed,
+    deletion_facts,
+    held_fact,
+    hold_deed,
+    log_tool,
+    original_deed,
+)
+from server.console.filters import AtSchool, InActivity, Period
 from server.console.gallery.page import gallery_of
 from server.console.gallery.selection import Selection
 from server.console.gallery.side import side_of
@@ -44,10 +53,20 @@ class DeadPhoto(DeadWork):
         return queryset.filter(dead) if self.value() else queryset
 
 
+class CountedIn(InActivity):
+    """As the figures of storage use count it: by the use that came first."""
+
+    path = "counted__activity"
+
+
+class CountedAt(AtSchool):
+    path = "counted__school"
+
+
 @admin.register(MediaObject)
 class MediaAdmin(ScopedAdmin):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", Flagged, DeadPhoto, Period]
+    list_filter = ["state", CountedIn, CountedAt, Flagged, DeadPhoto, Period]
     search_fields = ["filename", "owner__name"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -70,16 +89,30 @@ class MediaAdmin(ScopedAdmin):
         return [Tool(_("看照片"), self.link("gallery"), "photo_library")]
 
     def facts(self, request: HttpRequest, row: MediaObject) -> Sequence[tuple[Text, Any]]:
-        return [(_("状态"), self.standing(row)), *facts_of_work(row)]
+        return [
+            (_("状态"), self.standing(row)),
+            *held_fact(request, "media", row),
+            *deletion_facts(request, row),
+            *facts_of_work(row),
+        ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
         flags: list[Flag] = getattr(row, SHOWN)
-        check: PhotoCheck | None = getattr(row, "photo_check", None)
         explains = explain_deeds(flags, person(request))
-        return {**retry_deed(row, "media"), **recheck_deed(check), **explains}
+        if row.state == State.DELETED:
+            return explains
+        check: PhotoCheck | None = getattr(row, "photo_check", None)
+        return {
+            **retry_deed(row, "media"),
+            **recheck_deed(check),
+            **original_deed(request, row),
+            **hold_deed(request, "media"),
+            **delete_deed(request, row),
+            **explains,
+        }
 
     def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
-        return [Tool(_("全部照片"), self.link("gallery"), "photo_library")]
+        return [Tool(_("全部照片"), self.link("gallery"), "photo_library"), log_tool(row.pk)]
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
         side = side_of(person(request), row)

@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy
 
 from server.activities.queries import visits_visible_to
 from server.console.access import person
-from server.console.admin.base import Tool
+from server.console.admin.base import Deed, Tool
 from server.console.admin.links import links, page_link
 from server.console.admin.workbooks import WorkbookAdmin, WorkbookForm
+from server.console.care import held_fact, hold_deed
 from server.console.filters import HasInspector, OwnTown
 from server.console.forms import ConsoleForm
 from server.console.gallery.selection import gallery_address
@@ -190,7 +191,11 @@ class SchoolAdmin(WorkbookAdmin):
             (_("地址"), row.address or "—"),
             (_("坐标（WGS-84）"), position),
             (_("在办"), _("是") if row.is_active else _("否")),
+            *held_fact(request, "school", row),
         ]
+
+    def deeds(self, request: HttpRequest, row: School) -> Mapping[str, Deed]:
+        return hold_deed(request, "school")
 
     def page_tools(self, request: HttpRequest, row: School) -> Sequence[Tool]:
         photos = Tool(_("照片"), gallery_address(school=row.pk), "photo_library")

@@ -22,6 +22,7 @@ from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.flags import FlaggedVisit, apart, explain_deeds
 from server.console.admin.links import links, page_link
 from server.console.admin.submissions import read_by, record_of
+from server.console.care import held_fact, hold_deed
 from server.console.filters import (
     InActivity,
     Town,
@@ -79,8 +80,9 @@ class VisitAdmin(ScopedAdmin):
                 note_required=True,
             ),
         }
-        deeds = {name: deed for name, deed in deeds.items() if name in open_now}
-        return {**deeds, **explain_deeds(getattr(row, SHOWN), person(request))}
+        steps = {name: deed for name, deed in deeds.items() if name in open_now}
+        explains = explain_deeds(getattr(row, SHOWN), person(request))
+        return {**steps, **hold_deed(request, "visit"), **explains}
 
     def _review(self, request: HttpRequest, row: Visit) -> Text:
         review_visit(visit_id=row.pk, action_id=new_id(), by=person(request))
@@ -105,6 +107,7 @@ class VisitAdmin(ScopedAdmin):
             (_("签到时间"), row.checked_in_at or "—"),
             (_("完成时间"), row.completed_at or "—"),
             (_("审核时间"), row.reviewed_at or "—"),
+            *held_fact(request, "visit", row),
         ]
 
     def page_context(self, request: HttpRequest, row: Visit) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from server.console.photos import (
     Photo,
     facts_of,
     moment_of,
-    original_of,
     photo_of,
     position_of,
 )
@@ -67,7 +66,6 @@ class Side:
     """What is shown beside a file."""
 
     photo: Photo
-    original: str
     uses: Sequence[Use]
     flags: Sequence[Flag]
     moments: Sequence[Moment]
@@ -86,7 +84,6 @@ def side_of(user: User, media: MediaObject) -> Side:
     at = place_of(school) if school else None
     return Side(
         photo=photo_of(media, caption=_caption(uses), school=at),
-        original=original_of(media),
         uses=uses,
         flags=sorted(flags, key=lambda flag: flag.cleared_at is not None),
         moments=list(_moments(media, visit)),

@@ -118,3 +118,55 @@ def test_hints_of_earlier_days_are_forgotten():
     assert work.forget_hints() == 0
     DBTaskResult.objects.update(enqueued_at=clock.now() - timedelta(days=2))
     assert work.forget_hints() == 1
+
+
+def test_a_lease_is_prolonged_while_the_work_goes_on():
+    row, ends = make_row(), []
+
+    def handle(row: MediaObject) -> None:
+        MediaObject.objects.update(work_due_at=row.work_due_at)
+        for _ in range(2):
+            work.extend(pump, row)
+            ends.append(MediaObject.objects.get().work_due_at)
+
+    pump = pump_for(handle)
+    assert work.drain(pump) == 1
+    assert ends == sorted(ends)
+    row.refresh_from_db()
+    assert row.work_due_at is None
+
+
+def test_who_lost_the_lease_is_told_so_and_changes_nothing():
+    make_row()
+    pump = pump_for(lambda row: work.extend(pump, row))
+    [lost] = work.claim(pump)
+    MediaObject.objects.update(work_due_at=clock.now() - timedelta(seconds=1))
+    [taken] = work.claim(pump)
+    with pytest.raises(work.LeaseLost):
+        work.extend(pump, lost)
+    work.run(pump, lost)
+    row = MediaObject.objects.get()
+    assert (row.work_due_at, row.work_error) == (taken.work_due_at, "")
+
+
+def test_an_interrupted_try_does_not_count():
+    make_row()
+    work.drain(pump_for(fail_with(work.Interrupted())), seconds=0.01)
+    row = MediaObject.objects.get()
+    assert row.work_attempts == 0
+    assert row.work_due_at <= clock.now()
+    assert row.work_error == ""
+
+
+def test_a_slow_pump_is_left_to_its_own_thread(monkeypatch):
+    from server.core import schedule
+
+    make_row()
+    monkeypatch.setattr(work, "_pumps", {})
+    work.register(pump_for(lambda row: None, slow=True))
+    schedule.sweep()
+    assert not DBTaskResult.objects.exists()
+    monkeypatch.setattr(work, "_pumps", {})
+    work.register(pump_for(lambda row: None))
+    schedule.sweep()
+    assert DBTaskResult.objects.count() == 1

@@ -27,3 +27,7 @@ for (const button of document.querySelectorAll("[data-unfolds]")) {
     button.parentElement.remove();
   });
 }
+
+for (const button of document.querySelectorAll("[data-prints]")) {
+  button.addEventListener("click", () => window.print());
+}
