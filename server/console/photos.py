@@ -55,6 +55,7 @@ _OF_KIND = {
 MOMENT = Coalesce("photo_check__moment", "taken_at", "facts__exif_at", "created_at")
 """When it was most likely made: as checked, as the phone says, as the file says, else its arrival."""
 
+
 @dataclass(frozen=True)
 class Picture:
     """A rendition where a browser finds it, for some minutes; pixels."""
