@@ -67,7 +67,8 @@ class OneMediaView(PhoneView):
     @extend_schema(operation_id="get_media", tags=TAGS, responses=MediaOut)
     def get(self, request: Request, id: UUID) -> Response:
         """One file, with short-lived addresses of the original and its renditions."""
-        rows = media_visible_to(self.person).prefetch_related("renditions__media")
+        rows = media_visible_to(self.person).select_related("facts")
+        rows = rows.prefetch_related("renditions__media")
         return self.out(MediaOut, one(rows, id))
 
 
