@@ -29,6 +29,10 @@ LONGEST_MS = 7 * 86_400_000
 ISO_MEDIA = "iso-media"
 _DEMUXERS = {ISO_MEDIA: "mov", "amr": "amr", "mp3": "mp3", "wav": "wav"}
 _DECODERS = "h264,hevc,mpeg4,h263,vp8,vp9,av1,libdav1d,mjpeg"
+_SOUNDS = (
+    "aac,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,mp3,mp3float,opus,alac"
+    ",pcm_s16le,pcm_u8,pcm_s24le,pcm_f32le,pcm_alaw,pcm_mulaw"
+)
 _BOXES = 10_000
 
 
@@ -86,6 +90,7 @@ def _probe(file: BinaryIO, signature: str) -> Mapping[str, Any]:
     )
     command = [
         *("ffprobe", "-v", "error", *_input(signature)),
+        *("-codec_whitelist", f"{_DECODERS},{_SOUNDS}"),
         *("-show_entries", entries, "-of", "json", "{file}"),
     ]
     ended = run_program(command, file, cpu_seconds=PROBE_SECONDS, most=MAX_REPORT)

@@ -279,6 +279,7 @@ def new_media_values(
         "key": stored.key,
         "upload_id": "",
         "note_code": "",
+        "origin": "",
         "taken_at": taken_at,
         "latitude": None,
         "longitude": None,

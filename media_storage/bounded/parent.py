@@ -49,6 +49,8 @@ _ENVIRONMENT = {
 }
 _OUTSIDERS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL}
 _LAST_WORDS = 4000
+MUCH = 0.8
+"""Of its memory: a decoder that ends itself so full of it did so for lack of more."""
 
 
 class HasDescriptor(Protocol):
@@ -156,6 +158,7 @@ class Child:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.served = 0
+        self.cpu_seconds = 0.0
         self.line, theirs = socket.socketpair()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - ends with the child
         fcntl.fcntl(self.log, fcntl.F_SETFL, fcntl.fcntl(self.log, fcntl.F_GETFL) | os.O_APPEND)
@@ -190,8 +193,6 @@ class Child:
                 yield answer.value
             self._ended(answer)
         except TimeoutError:
-            # Looked at before the end, which takes the process's memory and its figures with it.
-            self._remember_what_is_seen()
             self.end()
             late = f"more than {self.limits.wall_seconds:g} seconds"
             raise _Died(Disturbed(Reason.TOO_SLOW, late), told=told) from None
@@ -210,10 +211,10 @@ class Child:
 
     def end(self) -> None:
         """Kill it, and every program that it has started. Does nothing the second time."""
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):
+            if self.process.returncode is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self._bury(0)
         self.line.close()
         self.log.close()
 
@@ -222,6 +223,7 @@ class Child:
         if isinstance(answer, Result):
             raise TypeError("not the last answer")
         _remember(answer.usage)
+        self.cpu_seconds += answer.usage.cpu_seconds
         if isinstance(answer, Refusal):
             raise Refused(answer.code, answer.cause)
         if isinstance(answer, Failure):
@@ -230,22 +232,21 @@ class Child:
     def _rest(self) -> None:
         """Ready for the next file, unless it has had its day."""
         self.served += 1
-        worn = self.served >= JOBS_PER_CHILD or _last_usage.peak_bytes > USED_MUCH_BYTES
-        if worn or self.limits in _idle:
+        used = _last_usage
+        if self.served >= JOBS_PER_CHILD or used.peak_bytes > USED_MUCH_BYTES:
             self.end()
+            _remember(used)
             return
         self.line.settimeout(None)
         os.ftruncate(self.log.fileno(), 0)
         _idle[self.limits] = self
 
     def _cause_of_death(self, seen: Exception) -> Refused | Disturbed:
-        words = self._last_words()
-        with suppress(subprocess.TimeoutExpired):
-            # Its socket closes before it has quite ended, so that how it ended is not lost.
-            self.process.wait(1.0)
-        code = self.process.returncode
+        # Its line closes before it has quite ended: a kill too early would hide how it ended.
+        self._bury(os.WNOHANG)
+        code, words = self.process.returncode, self._last_words()
         self.end()
-        cause = f"{_how(code)}: {seen or words}"
+        cause = f"{_how(code)}: {str(seen) or words}"
         if code is None or code >= 0:  # it talks nonsense, or left by itself
             return Refused(Reason.CRASHED, cause)
         if -code == signal.SIGXCPU:
@@ -254,7 +255,7 @@ class Child:
             return Disturbed(Reason.TOO_MUCH_MEMORY, "killed, as when the machine lacks memory")
         if -code in _OUTSIDERS:
             return Disturbed(Reason.CRASHED, cause)
-        if "bad_alloc" in words or "out of memory" in words.lower():
+        if _last_usage.peak_bytes > MUCH * self.limits.memory_bytes:
             return Refused(Reason.TOO_MUCH_MEMORY, cause)
         return Refused(Reason.CRASHED, cause)
 
@@ -263,14 +264,27 @@ class Child:
         words = os.pread(self.log.fileno(), _LAST_WORDS, max(0, size - _LAST_WORDS))
         return words.decode(errors="replace").strip()
 
-    def _remember_what_is_seen(self) -> None:
-        with suppress(OSError, ValueError, IndexError):
-            process = Path("/proc") / str(self.process.pid)
-            status = (process / "status").read_text()
-            peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-            ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:15]
-            seconds = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-            _remember(Usage(cpu_seconds=seconds, peak_bytes=peak))
+    def _bury(self, options: int) -> None:
+        """Learn how it ended and what it took; with WNOHANG, for a second at most."""
+        deadline = time.monotonic() + 1
+        while self.process.returncode is None:
+            try:
+                process, status, used = os.wait4(self.process.pid, options)
+            except (
+                ChildProcessError
+            ):  # somebody waits for every process: it is gone, and how is lost
+                self.process.returncode = 0
+                return
+            if process:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                # Of all its jobs, and no less than the worker's own memory, from which it was forked:
+                # what a child says when it ends a job in order is better.
+                cpu_seconds = used.ru_utime + used.ru_stime - self.cpu_seconds
+                _remember(Usage(cpu_seconds=cpu_seconds, peak_bytes=used.ru_maxrss * 1024))
+            elif time.monotonic() > deadline:
+                return
+            else:
+                time.sleep(0.005)
 
 
 class _Clock:

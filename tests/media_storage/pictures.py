@@ -47,6 +47,17 @@ def jpeg_with_exif(width: int, height: int, *, orientation: int) -> bytes:
     return jpeg(width, height, exif=exif, comment=b"a comment of the camera")
 
 
+def camera_exif() -> Image.Exif:
+    """Of a phone that knows its time, its zone and its place."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Camera of the test", "T 1"
+    times = {0x9003: "2026:11:03 09:30:15", 0x9011: "+08:00", 0x9291: "250"}
+    exif.get_ifd(0x8769).update(times)
+    north, east = (33.0, 7.0, 30.0), (108.0, 15.0, 0.0)
+    exif.get_ifd(0x8825).update({1: "N", 2: north, 3: "E", 4: east, 0x1F: 4.5})
+    return exif
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG of a few hundred bytes whose header promises any number of pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

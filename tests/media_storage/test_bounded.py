@@ -24,7 +24,7 @@ from tests.media_storage import jobs as played
 
 OF_THE_PRODUCT = dict(JOBS)
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = Limits(memory_bytes=256 << 20, cpu_seconds=1, wall_seconds=3)
+SMALL = Limits(memory_bytes=256 << 20, cpu_seconds=1, wall_seconds=30)
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -143,11 +143,11 @@ def test_the_clock_ends_what_merely_waits(file: IO[bytes], monkeypatch: pytest.M
 def test_the_time_of_the_caller_is_not_counted(
     file: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = Limits(memory_bytes=256 << 20, cpu_seconds=1, wall_seconds=1.0)
+    quick = Limits(memory_bytes=256 << 20, cpu_seconds=1, wall_seconds=4.0)
     monkeypatch.setitem(JOBS, "count", Job("tests.media_storage.jobs:count", quick))
     seen = []
     for number in bounded.stream("count", file, to=3):
-        time.sleep(0.5)
+        time.sleep(2)
         seen.append(number)
     assert seen == [0, 1, 2]
 
@@ -195,7 +195,7 @@ def test_a_child_that_died_while_it_idled_is_nobodys_fault(file: IO[bytes]) -> N
     bounded.run("read", file)
     child = child_of_last_job()
     os.kill(child.process.pid, signal.SIGKILL)
-    child.process.wait()
+    await_true(lambda: not alive(child.process.pid))
     assert bounded.run("read", file)["content"] == b"content"
 
 
@@ -203,7 +203,7 @@ def test_an_idle_child_ends_by_itself(file: IO[bytes], monkeypatch: pytest.Monke
     monkeypatch.setattr(parent, "IDLE_SECONDS", 0.2)
     bounded.run("read", file)
     child = child_of_last_job()
-    assert child.process.wait(10) == 0
+    await_true(lambda: not alive(child.process.pid))
     assert bounded.run("read", file)["content"] == b"content"
 
 
