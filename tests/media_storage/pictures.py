@@ -10,9 +10,11 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -185,6 +187,15 @@ def pdf_of(objects: list[str], trailer: str) -> bytes:
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
     return content + f"{end}trailer\n<< {trailer} >>\nstartxref\n{len(content)}\n%%EOF\n".encode()
+
+
+@contextmanager
+def in_a_file(content: bytes) -> Iterator[IO[bytes]]:
+    """Where a bounded process can read it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file
 
 
 def has_ffmpeg() -> bool:
