@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,23 @@ def test_a_worker_finishes_its_row_and_gives_back_what_it_only_claimed(product: 
         "the first photo",
         seconds=SECONDS,
     )
+    looking = bounded_processes()
+    assert looking
     worker.terminate(seconds=SECONDS)
+    assert not looking & bounded_processes()
     rows = [row for row in product.photos() if row[2] is not None]
     assert rows, "all was done before the signal came: send more"
     assert all(attempts == 0 and not later for _state, attempts, _due, later in rows), rows
+
+
+def bounded_processes() -> set[str]:
+    """Those that decode files, whoever started them."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"media_storage.bounded" in place.read_bytes():
+                found.add(place.parent.name)
+    return found
 
 
 def is_ending(part: Part, port: int) -> bool:
