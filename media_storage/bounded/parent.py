@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,6 +124,8 @@ def close() -> None:
         _idle.popitem()[1].end()
 
 
+# A child dies with the thread that started it, not only with the process: so one thread starts all.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="bounded")
 _last_usage = Usage()
 _idle: dict[Limits, Child] = {}
 _one_at_a_time = threading.Lock()
@@ -165,24 +169,28 @@ class Child:
         self.line, theirs = socket.socketpair()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - ends with the child
         fcntl.fcntl(self.log, fcntl.F_SETFL, fcntl.fcntl(self.log, fcntl.F_GETFL) | os.O_APPEND)
-        numbers = (theirs.fileno(), os.getpid(), limits.memory_bytes, IDLE_SECONDS)
+        self.ours_before = _own_peak()
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own Python
-                [sys.executable, "-I", "-c", _BEGIN, str(ROOT), *map(str, numbers)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self.log,
-                env=_environment(),
-                cwd="/",
-                start_new_session=True,  # Ctrl-C is for the worker, which finishes what it has begun
-            )
-        except OSError as error:
+            self.process = _starter.submit(self._start, theirs.fileno()).result()
+        except (OSError, RuntimeError) as error:  # RuntimeError: Python itself is ending
             self.line.close()
             self.log.close()
             raise Unstartable(str(error)) from error
         finally:
             theirs.close()
+
+    def _start(self, line: int) -> subprocess.Popen[bytes]:
+        numbers = (line, os.getpid(), self.limits.memory_bytes, IDLE_SECONDS)
+        return subprocess.Popen(  # noqa: S603 - our own Python
+            [sys.executable, "-I", "-c", _BEGIN, str(ROOT), *map(str, numbers)],
+            pass_fds=[line],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is for the worker, which finishes what it has begun
+        )
 
     def results(self, order: Order, file: HasDescriptor) -> Iterator[Any]:
         """Do one job. Whatever goes wrong ends the child; else it waits for the next."""
@@ -196,7 +204,7 @@ class Child:
                 yield answer.value
             self._ended(answer)
         except TimeoutError:
-            self.end()
+            self.end(remember=True)
             late = f"more than {self.limits.wall_seconds:g} seconds"
             raise _Died(Disturbed(Reason.TOO_SLOW, late), told=told) from None
         except (Closed, ValueError) as nonsense:
@@ -212,12 +220,12 @@ class Child:
             raise
         self._rest()
 
-    def end(self) -> None:
+    def end(self, *, remember: bool = False) -> None:
         """Kill it, and every program that it has started. Does nothing the second time."""
         with suppress(ProcessLookupError, PermissionError):
             if self.process.returncode is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
-        self._bury(0)
+        self._bury(0, remember=remember)
         self.line.close()
         self.log.close()
 
@@ -235,10 +243,8 @@ class Child:
     def _rest(self) -> None:
         """Ready for the next file, unless it has had its day."""
         self.served += 1
-        used = _last_usage
-        if self.served >= JOBS_PER_CHILD or used.peak_bytes > USED_MUCH_BYTES:
+        if self.served >= JOBS_PER_CHILD or _last_usage.peak_bytes > USED_MUCH_BYTES:
             self.end()
-            _remember(used)
             return
         self.line.settimeout(None)
         os.ftruncate(self.log.fileno(), 0)
@@ -246,7 +252,7 @@ class Child:
 
     def _cause_of_death(self, seen: Exception) -> Refused | Disturbed:
         # Its line closes before it has quite ended: a kill too early would hide how it ended.
-        self._bury(os.WNOHANG)
+        self._bury(os.WNOHANG, remember=True)
         code, words = self.process.returncode, self._last_words()
         self.end()
         cause = f"{_how(code)}: {str(seen) or words}"
@@ -267,8 +273,8 @@ class Child:
         words = os.pread(self.log.fileno(), _LAST_WORDS, max(0, size - _LAST_WORDS))
         return words.decode(errors="replace").strip()
 
-    def _bury(self, options: int) -> None:
-        """Learn how it ended and what it took; with WNOHANG, for a second at most."""
+    def _bury(self, options: int, *, remember: bool) -> None:
+        """Learn how it ended, and what it took if nobody told; with WNOHANG, for a second at most."""
         deadline = time.monotonic() + 1
         while self.process.returncode is None:
             try:
@@ -280,14 +286,18 @@ class Child:
                 return
             if process:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
-                # Of all its jobs, and no less than the worker's own memory, from which it was forked:
-                # what a child says when it ends a job in order is better.
-                cpu_seconds = used.ru_utime + used.ru_stime - self.cpu_seconds
-                _remember(Usage(cpu_seconds=cpu_seconds, peak_bytes=used.ru_maxrss * 1024))
+                if remember:
+                    self._remember_all(used)
             elif time.monotonic() > deadline:
                 return
             else:
                 time.sleep(0.005)
+
+    def _remember_all(self, used: resource.struct_rusage) -> None:
+        # It began as a copy of the worker, whose memory counts here as its own: below that, who knows.
+        peak = used.ru_maxrss if used.ru_maxrss > self.ours_before else 0
+        cpu_seconds = used.ru_utime + used.ru_stime - self.cpu_seconds
+        _remember(Usage(cpu_seconds=cpu_seconds, peak_bytes=peak * 1024))
 
 
 class _Clock:
@@ -311,6 +321,11 @@ class _Clock:
         if self.since is not None:
             self.left -= time.monotonic() - self.since
             self.since = None
+
+
+def _own_peak() -> int:
+    """In kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _remember(seen: Usage) -> None:

@@ -17,7 +17,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of the child: CPU time of this job, its programs included; the most memory it ever had."""
+    """Of the child: CPU time of this job, its programs included; the most memory it ever had, or 0."""
 
     cpu_seconds: float = 0.0
     peak_bytes: int = 0

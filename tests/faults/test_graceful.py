@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,23 +134,24 @@ def test_a_worker_finishes_its_row_and_gives_back_what_it_only_claimed(product: 
         "the first photo",
         seconds=SECONDS,
     )
-    looking = bounded_processes()
+    looking = bounded_processes(worker.pid)
     assert looking
     worker.terminate(seconds=SECONDS)
-    assert not looking & bounded_processes()
+    assert not any(Path(f"/proc/{process}").exists() for process in looking)
     rows = [row for row in product.photos() if row[2] is not None]
     assert rows, "all was done before the signal came: send more"
     assert all(attempts == 0 and not later for _state, attempts, _due, later in rows), rows
 
 
-def bounded_processes() -> set[str]:
-    """Those that decode files, whoever started them."""
-    found = set()
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if b"media_storage.bounded" in place.read_bytes():
-                found.add(place.parent.name)
-    return found
+def bounded_processes(worker: int) -> list[str]:
+    """Those that decode files for this worker."""
+    tasks = Path(f"/proc/{worker}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return [
+        child
+        for child in children
+        if b"media_storage.bounded" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def is_ending(part: Part, port: int) -> bool:

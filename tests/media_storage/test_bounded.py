@@ -237,6 +237,37 @@ def test_threads_take_turns(file: IO[bytes]) -> None:
     assert len(parent._idle) == 1
 
 
+def test_a_child_outlives_the_thread_that_wanted_it(file: IO[bytes]) -> None:
+    pids = []
+    thread = threading.Thread(target=lambda: pids.append(bounded.run("read", file)["pid"]))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert alive(pids[0])
+    assert bounded.run("read", file)["pid"] == pids[0]
+
+
+@linux
+def test_a_crash_for_lack_of_memory_is_told_from_another(file: IO[bytes]) -> None:
+    code = """
+import tempfile
+from media_storage import bounded
+from media_storage.bounded.jobs import JOBS, Job
+from media_storage.bounded.limits import Limits
+JOBS["abort"] = Job("tests.media_storage.jobs:abort", Limits(memory_bytes=256 << 20))
+with tempfile.TemporaryFile() as file:
+    for megabytes in (10, 220):
+        try:
+            bounded.run("abort", file, megabytes=megabytes)
+        except bounded.Refused as refused:
+            print(refused.code)
+"""
+    # From a small process: the memory of a large one hides that of its children.
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["crashed", "too_much_memory"], done.stderr
+
+
 def test_jobs_of_other_limits_have_a_child_of_their_own(
     file: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
