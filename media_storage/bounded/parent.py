@@ -29,6 +29,7 @@ from media_storage.bounded.wire import (
     Refusal,
     Result,
     Usage,
+    peak_bytes,
     receive_answer,
     send,
 )
@@ -169,7 +170,7 @@ class Child:
         self.line, theirs = socket.socketpair()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - ends with the child
         fcntl.fcntl(self.log, fcntl.F_SETFL, fcntl.fcntl(self.log, fcntl.F_GETFL) | os.O_APPEND)
-        self.ours_before = _own_peak()
+        self.ours_before = peak_bytes()
         try:
             self.process = _starter.submit(self._start, theirs.fileno()).result()
         except (OSError, RuntimeError) as error:  # RuntimeError: Python itself is ending
@@ -295,9 +296,10 @@ class Child:
 
     def _remember_all(self, used: resource.struct_rusage) -> None:
         # It began as a copy of the worker, whose memory counts here as its own: below that, who knows.
-        peak = used.ru_maxrss if used.ru_maxrss > self.ours_before else 0
+        peak = used.ru_maxrss * 1024
         cpu_seconds = used.ru_utime + used.ru_stime - self.cpu_seconds
-        _remember(Usage(cpu_seconds=cpu_seconds, peak_bytes=peak * 1024))
+        known = peak if peak > self.ours_before else 0
+        _remember(Usage(cpu_seconds=cpu_seconds, peak_bytes=known))
 
 
 class _Clock:
@@ -321,11 +323,6 @@ class _Clock:
         if self.since is not None:
             self.left -= time.monotonic() - self.since
             self.since = None
-
-
-def _own_peak() -> int:
-    """In kilobytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _remember(seen: Usage) -> None:
