@@ -198,6 +198,7 @@ class Child:
         told = False
         clock = _Clock(self.line, self.limits.wall_seconds)
         try:
+            clock()
             send(self.line, order, file=file.fileno())
             while isinstance(answer := receive_answer(self.line, clock), Result):
                 told = True
@@ -280,9 +281,8 @@ class Child:
         while self.process.returncode is None:
             try:
                 process, status, used = os.wait4(self.process.pid, options)
-            except (
-                ChildProcessError
-            ):  # somebody waits for every process: it is gone, and how is lost
+            except ChildProcessError:
+                # Somebody else in this process waits for every child: how it ended is lost.
                 self.process.returncode = 0
                 return
             if process:
