@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from PIL import Image
 
 from media_storage import bounded
@@ -233,6 +235,17 @@ def test_a_heic_photo_has_renditions_and_facts() -> None:
     assert sorted(read(each).size for each in media.renditions.all()) == [(160, 320), (500, 1000)]
     assert media.facts.camera_maker == "Camera of the test"
     assert media.facts.perceptual_hash is not None
+
+
+def test_a_heic_photo_of_before_there_was_a_decoder_is_looked_at_again() -> None:
+    media = stored(pictures.heic(), "image/heic")
+    values = {"state": "ready", "note_code": "no_rendition", "work_due_at": None}
+    MediaObject.objects.filter(id=media.id).update(**values)
+    migration = import_module("media_storage.migrations.0004_renditions")
+    migration.look_again(apps, None)
+    assert work.drain(PUMP) == 1
+    media.refresh_from_db()
+    assert (media.state, media.note_code, media.renditions.count()) == ("ready", "", 2)
 
 
 def test_a_pdf_has_its_pages_counted_and_the_first_one_drawn() -> None:
