@@ -241,7 +241,7 @@ def test_a_heic_photo_of_before_there_was_a_decoder_is_looked_at_again() -> None
     media = stored(pictures.heic(), "image/heic")
     values = {"state": "ready", "note_code": "no_rendition", "work_due_at": None}
     MediaObject.objects.filter(id=media.id).update(**values)
-    migration = import_module("media_storage.migrations.0004_renditions")
+    migration = import_module("media_storage.migrations.0005_renditions")
     migration.look_again(apps, None)
     assert work.drain(PUMP) == 1
     media.refresh_from_db()
