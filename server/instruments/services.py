@@ -75,9 +75,26 @@ def publish_instrument(*, by: User, form_id: str) -> InstrumentVersion:
     draft.save()
     instrument.current = draft
     instrument.title = text_in(compiled.form.title, "zh") or form_id
-    instrument.save(update_fields=["current", "title"])
+    if compiled.blur_faces is not None:
+        instrument.blur_faces = compiled.blur_faces
+    instrument.save(update_fields=["current", "title", "blur_faces"])
     record_change("instrument", instrument.pk)
     return draft
+
+
+@transaction.atomic
+def set_blur_faces(*, by: User, form_id: str, blur: bool) -> Instrument:
+    """Say whether faces are blurred on the shared copies of this instrument's photos.
+
+    It holds for copies that are made from now on. Raises NotFound.
+    """
+    rows = instruments_managed_by(by).select_for_update(of=("self",))
+    instrument = rows.filter(form_id=form_id).first()
+    if instrument is None:
+        raise NotFound
+    instrument.blur_faces = blur
+    instrument.save(update_fields=["blur_faces"])
+    return instrument
 
 
 def form_hash(content: bytes) -> str:
