@@ -38,7 +38,7 @@ def test_a_drain_that_is_told_to_stop_finishes_its_row_and_gives_the_others_back
     pump = Pump(name="under test", rows=MediaObject.objects.all, handle=handle)
     assert work.drain(pump) == len(done) == 1
     rows = MediaObject.objects.exclude(pk=done[0].pk)
-    assert [row.work_attempts for row in rows] == [0, 0]
+    assert [(row.work_attempts, row.work_lost) for row in rows] == [(0, 0), (0, 0)]
     assert work.due(pump).count() == 2
     assert work.drain(pump) == 0  # nothing is claimed any more
     told_to_stop.clear()
