@@ -86,12 +86,14 @@ def declare_media(
     sha256: str,
     taken_at: datetime | None = None,
     location: Location | None = None,
+    origin: str = MediaObject.Origin.UNKNOWN.value,
     base_url: str,
 ) -> tuple[MediaObject, Upload, bool]:
     """Register a file that will be uploaded, and say where to. The bool: whether it is new.
 
     The same declaration again gives the same object, with addresses for what is still missing.
-    Raises Invalid (pointers /filename, /content_type, /size, /sha256, /location), ContentConflict.
+    `origin` is what the phone says of where it has the file from. Raises Invalid (pointers /filename,
+    /content_type, /size, /sha256, /location), ContentConflict.
     """
     values = _declared_values(
         filename=filename,
@@ -102,10 +104,15 @@ def declare_media(
         location=location,
     )
     owner_id = owner.pk if owner else None
-    media = MediaObject(id=media_id, owner_id=owner_id, state=State.DECLARED.value, **values)
+    media = MediaObject(
+        id=media_id, owner_id=owner_id, state=State.DECLARED.value, origin=origin, **values
+    )
     created = _INSERT(media)
     if not created:
         media = MediaObject.objects.get(id=media_id)
+        # A phone whose app was renewed in between may say now what it did not say before.
+        if origin and media.origin:
+            values["origin"] = origin
         if _differs(media, owner_id, values):
             raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
     return media, _next_step(media, base_url, fresh=created), created
@@ -279,6 +286,7 @@ def new_media_values(
         "key": stored.key,
         "upload_id": "",
         "note_code": "",
+        "origin": MediaObject.Origin.UNKNOWN.value,
         "taken_at": taken_at,
         "latitude": None,
         "longitude": None,

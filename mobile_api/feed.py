@@ -27,22 +27,21 @@ from mobile_api.serializers.grid import SchoolOut
 from mobile_api.serializers.instruments import InstrumentWithForm
 from mobile_api.serializers.notices import NoticeOut
 from mobile_api.serializers.work import SubmissionOut, VisitOut
+from mobile_api.shown import findings_shown_to, submissions_shown_to, visits_shown_to
 from server.activities.machine import FILLABLE_STATES
 from server.activities.models import Activity, Visit
 from server.activities.queries import (
     instruments_known_to,
     schools_known_to,
     submissions_visible_to,
-    visits_listed_for,
     visits_visible_to,
-    with_attachments,
 )
 from server.core import clock
 from server.core.changes import Change, changes_after, newest_settled
 from server.core.changes import Cursor as FeedCursor
 from server.core.standing import StandingQuery
 from server.findings.models import SETTLED
-from server.findings.queries import findings_listed_for, findings_visible_to
+from server.findings.queries import findings_visible_to
 from server.grid.models import Appointment, Membership, User, in_term
 from server.grid.queries import OFFICES, schools_visible_to
 from server.messaging.queries import inbox_of
@@ -116,21 +115,21 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         type="visit",
         visible=visits_visible_to,
-        loaded=visits_listed_for,
+        loaded=visits_shown_to,
         recent=lambda rows, since: rows.filter(_recent_visit(since)),
         shape=VisitOut,
     ),
     Kind(
         type="submission",
         visible=submissions_visible_to,
-        loaded=lambda user: with_attachments(submissions_visible_to(user)),
+        loaded=submissions_shown_to,
         recent=_recent_submissions,
         shape=SubmissionOut,
     ),
     Kind(
         type="finding",
         visible=findings_visible_to,
-        loaded=findings_listed_for,
+        loaded=findings_shown_to,
         recent=lambda rows, since: rows.exclude(state__in=SETTLED, updated_at__lt=since),
         shape=FindingOut,
         seen_by_school=True,

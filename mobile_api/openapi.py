@@ -7,12 +7,22 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
 from server.core.errors import registry
 
 PROBLEM = "#/components/schemas/Problem"
+
+DEVICE_TIME = OpenApiParameter(
+    "X-Device-Time",
+    OpenApiTypes.DATETIME,
+    OpenApiParameter.HEADER,
+    description="What the phone's clock shows when it sends the request, ISO 8601 with an offset. "
+    "By it the server knows how far the clock is off, and corrects the times of photos.",
+)
+
 METHODS = ("get", "post", "put", "delete", "patch")
 WITH_BODY = ("post", "put", "patch")
 

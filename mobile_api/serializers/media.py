@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ from rest_framework import serializers
 from media_storage.models import MediaObject
 from media_storage.services import readable_url
 from mobile_api.serializers.common import Place, Shape, place_of
+from mobile_api.serializers.evidence import MediaEvidence
 
 
 class MediaIn(Shape):
@@ -23,6 +24,12 @@ class MediaIn(Shape):
     sha256 = serializers.CharField(max_length=64)
     taken_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     location = Place(required=False, allow_null=True, default=None)
+    origin = serializers.ChoiceField(
+        choices=MediaObject.Origin.choices,
+        required=False,
+        default=MediaObject.Origin.UNKNOWN.value,
+        help_text="Where the app has the file from; a photo of the gallery is flagged as such.",
+    )
 
 
 class PlaceBody(msgspec.Struct):
@@ -47,6 +54,7 @@ class MediaBody(msgspec.Struct):
     sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern=r"\A\S+\Z")]
     taken_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     location: PlaceBody | None = None
+    origin: Literal["", "camera", "gallery"] = ""
 
 
 class PartOut(Shape):
@@ -95,7 +103,7 @@ class RenditionOut(Shape):
         return readable_url(rendition, base_url=self.context["base_url"])
 
 
-class MediaOut(Shape):
+class MediaOut(MediaEvidence):
     id = serializers.UUIDField()
     state = serializers.ChoiceField(choices=MediaObject.State.choices)
     reason = serializers.CharField(source="reject_reason")

@@ -28,6 +28,7 @@ from mobile_api.serializers.media import (
     MediaOut,
     PlaceBody,
 )
+from mobile_api.shown import with_evidence
 from mobile_api.views.base import PhoneView, one
 from server.core.errors import NotFound
 from server.findings.queries import media_visible_to
@@ -66,8 +67,9 @@ class MediaView(PhoneView):
 class OneMediaView(PhoneView):
     @extend_schema(operation_id="get_media", tags=TAGS, responses=MediaOut)
     def get(self, request: Request, id: UUID) -> Response:
-        """One file, with short-lived addresses of the original and its renditions."""
+        """One file, with short-lived addresses, what is known of its time and place, and its flags."""
         rows = media_visible_to(self.person).prefetch_related("renditions__media")
+        rows = with_evidence(rows, self.person)
         return self.out(MediaOut, one(rows, id))
 
 

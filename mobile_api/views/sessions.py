@@ -6,6 +6,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mobile_api.openapi import DEVICE_TIME
 from mobile_api.serializers.people import SessionIn, SessionOut
 from mobile_api.views.base import PhoneView
 from server.messaging.sessions import close_session, open_session
@@ -32,6 +33,7 @@ class SessionsView(PhoneView):
     @extend_schema(
         operation_id="log_in",
         tags=["Session and device"],
+        parameters=[DEVICE_TIME],
         request=SessionIn,
         responses={201: SessionOut},
         examples=[EXAMPLE],
@@ -48,6 +50,7 @@ class SessionsView(PhoneView):
             platform=device["platform"],
             request=request._request,
         )
+        self.read_clock(opened)
         return self.out(SessionOut, {"token": token, "device": opened}, 201)
 
 

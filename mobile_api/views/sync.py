@@ -9,13 +9,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mobile_api.feed import next_page
+from mobile_api.openapi import DEVICE_TIME
 from mobile_api.pagination import MAX_LIMIT
 from mobile_api.serializers.sync import MAX_CURSOR, SyncOut, SyncQuery
 from mobile_api.views.base import PhoneView
 
 
 class SyncView(PhoneView):
-    @extend_schema(operation_id="sync", tags=["Work"], parameters=[SyncQuery], responses=SyncOut)
+    @extend_schema(
+        operation_id="sync",
+        tags=["Work"],
+        parameters=[DEVICE_TIME, SyncQuery],
+        responses=SyncOut,
+    )
     def get(self, request: Request) -> Response:
         """All that I may see, page by page, then what changed after the cursor.
 
@@ -25,6 +31,7 @@ class SyncView(PhoneView):
         `delete` ends it, and with a school all that belongs to it. `reset`: my roles or appointments
         changed; drop the copy, a whole one begins with this page.
         """
+        self.read_clock(self.device)
         page = next_page(self.person, **self._place(), context=self.context)
         return Response(
             {

@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.evidence",
     "server.messaging",
     "server.console",
     "mobile_api",
@@ -173,6 +174,36 @@ REFUSED_DOCUMENT_DAYS = env.int("REFUSED_DOCUMENT_DAYS", default=30)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
+# ---- evidence: when a photo is flagged (docs/evidence.md) --------------------------------------
+
+EVIDENCE_PLACE_METRES = env.int("EVIDENCE_PLACE_METRES", default=500)
+"""A photo or check-in is elsewhere when it is farther from the school than this and its accuracy."""
+EVIDENCE_UNKNOWN_ACCURACY_METRES = env.int("EVIDENCE_UNKNOWN_ACCURACY_METRES", default=50)
+"""Taken for the accuracy of a position that does not tell its own."""
+EVIDENCE_VISIT_MARGIN_MINUTES = env.int("EVIDENCE_VISIT_MARGIN_MINUTES", default=30)
+"""So long before check-in, and after completion, a photo still belongs to the visit."""
+EVIDENCE_CLOCK_OFF_SECONDS = env.int("EVIDENCE_CLOCK_OFF_SECONDS", default=300)
+"""A phone's clock that differs more from the server's is wrong."""
+EVIDENCE_TIMES_DIFFER_SECONDS = env.int("EVIDENCE_TIMES_DIFFER_SECONDS", default=600)
+"""Two times of one photo that differ more contradict each other."""
+EVIDENCE_CLOCK_READING_DAYS = env.int("EVIDENCE_CLOCK_READING_DAYS", default=7)
+"""A phone's clock that was read longer before or after a photo says nothing about it."""
+EVIDENCE_SIMILAR_BITS = env.int("EVIDENCE_SIMILAR_BITS", default=3)
+"""Photos whose perceptual hashes differ in so many of 64 bits, or fewer, look the same; 3 at most."""
+EVIDENCE_FLAT_BITS = env.int("EVIDENCE_FLAT_BITS", default=8)
+"""A hash with fewer bits set, or fewer not set, is that of an empty wall: it is not compared."""
+EVIDENCE_NAMED_OTHERS = env.int("EVIDENCE_NAMED_OTHERS", default=5)
+"""So many other uses of the same photo are named, the first by id."""
+EVIDENCE_EDITORS = env.list(
+    "EVIDENCE_EDITORS",
+    default=[
+        *("photoshop", "lightroom", "adobe", "gimp", "paint", "pixelmator", "affinity", "canva"),
+        *("snapseed", "picsart", "vsco", "facetune", "faceapp", "meitu", "beautyplus", "b612"),
+        *("polarr", "photodirector", "photoscape", "acdsee", "美图", "美颜", "醒图", "天天p图"),
+    ],
+)
+"""Words of EXIF's `Software` that name a program for changing pictures; in any case of letters."""
+
 # ---- language, time, files ------------------------------------------------------------------
 
 LANGUAGE_CODE = "zh-hans"
@@ -227,6 +258,9 @@ SPECTACULAR_SETTINGS = {
         "SubmissionState": "mobile_api.serializers.work.COMPLETENESS",
         "MediaState": "media_storage.models.MediaObject.State",
         "FindingState": "server.findings.models.Finding.State",
+        "SeverityEnum": "server.findings.models.Finding.Severity",
+        "FlagSeverity": "server.evidence.models.Flag.Severity",
+        "FlagCode": "server.evidence.models.Flag.Code",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import asin, cos, floor, log10, radians, sin, sqrt
+from math import cos, floor, log10, radians
+
+from django.conf import settings
 
 from server.activities.models import Visit
+from server.grid.coordinates import EARTH_M, Point, distance_m
 from server.grid.models import School
 
-EARTH_M = 6_371_000.0
 SIZE = 320
 EDGE = 28
-FAR_M = 500
-"""Beyond this distance from the school, more than the accuracy explains, a place is worth a look."""
-
-Point = tuple[float, float]
-"""Latitude, longitude: WGS-84 degrees."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,6 @@ class Sketch:
     scale_m: int
     scale: float
     rings: Sequence[float]
-
-
-def distance_m(one: Point, other: Point) -> float:
-    """The great-circle distance in metres (haversine)."""
-    lat1, lat2 = radians(one[0]), radians(other[0])
-    half_lat, half_lon = (lat2 - lat1) / 2, radians(other[1] - one[1]) / 2
-    chord = sin(half_lat) ** 2 + cos(lat1) * cos(lat2) * sin(half_lon) ** 2
-    return 2 * EARTH_M * asin(sqrt(chord))
 
 
 def offset_m(origin: Point, point: Point) -> Point:
@@ -88,7 +77,7 @@ def sketch(visit: Visit, photos: Iterable[Point] = ()) -> Sketch | None:
         photos=[dot for dot in dots if 0 <= dot.x <= SIZE and 0 <= dot.y <= SIZE],
         distance_m=round(away),
         accuracy_m=round(visit.accuracy_m) if visit.accuracy_m is not None else None,
-        is_far=away - accuracy > FAR_M,
+        is_far=away - accuracy > settings.EVIDENCE_PLACE_METRES,
         scale_m=scale_m,
         scale=scale_m * unit,
         rings=rings,

@@ -20,6 +20,7 @@ from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
 from server.core.clock import today
 from server.core.errors import Text
+from server.evidence.models import Flag
 from server.findings.models import AT_SCHOOL, Finding
 from server.messaging.models import Delivery
 
@@ -122,6 +123,12 @@ def finding_shown(finding: Finding) -> Shown:
     if left <= SOON_DAYS:
         return Shown(AMBER, _("%(state)s，剩 %(days)s 天") % words)
     return shown(state)
+
+
+def flag_shown(flag: Flag) -> Shown:
+    """A flag's word. It is a question, never a verdict: so never red."""
+    stands = flag.cleared_at is None and flag.severity == Flag.Severity.WARN
+    return Shown(AMBER if stands else GREY, flag.get_code_display())
 
 
 def delivery_shown(row: Delivery) -> Shown:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -42,6 +43,9 @@ GAP_IN_A_ROW = timedelta(days=92)
 # No letters or digits that are taken for one another when read aloud or copied by hand.
 READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
 PASSWORD_LENGTH = 12
+
+schools_moved = Signal()
+"""The positions of these schools changed: `school_ids`. Sent inside the transaction."""
 
 Term = tuple[date, date | None]
 """First and last day, both included; None: no end."""
@@ -147,7 +151,14 @@ def save_school(*, school: School, by: User) -> School:
     _full_clean(school)
     school.save()
     announce_school(school, old_area=before.area if before else None)
+    if before and position_of(before) != position_of(school):
+        schools_moved.send(School, school_ids=[school.pk])
     return school
+
+
+def position_of(school: School) -> tuple[float | None, float | None]:
+    """Latitude and longitude, as far as they are known."""
+    return school.latitude, school.longitude
 
 
 def announce_school(school: School, *, old_area: Area | None) -> None:

@@ -178,9 +178,14 @@ def _join(document: Document, device: Device, files: Sequence[BroughtFile]) -> A
         return Accepted(document.id, Outcome.CONFLICT, frozenset())
     attachments = {row.name: row for row in stored.attachments.select_related("media")}
     outcome = Outcome.SAME
+    free = {name for name, row in attachments.items() if row.media_id is None}
     for file in files:
         if _join_file(attachments[file.name], file, document, device) is Outcome.CONFLICT:
             outcome = Outcome.CONFLICT
+    if any(file.name in free for file in files):
+        # What is derived from the submission may depend on its files.
+        Submission.objects.filter(pk=document.id).update(work_due_at=clock.now())
+        wake("submissions")
     absent = stored.attachments.filter(missing()).values_list("name", flat=True)
     return Accepted(document.id, outcome, frozenset(absent))
 

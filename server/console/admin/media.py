@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,10 +20,11 @@ from media_storage.services import readable_url
 from server.console.admin.base import Deed, ScopedAdmin
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.filters import Period
-from server.console.position import FAR_M, Point, distance_m
 from server.console.states import AMBER, RED, Shown, badge
 from server.core.errors import Text
+from server.evidence.models import Flag
 from server.findings.queries import media_visible_to
+from server.grid.coordinates import Point, distance_m
 from server.grid.models import User
 
 State = MediaObject.State
@@ -41,13 +42,22 @@ class Photo:
     is_picture: bool
     taken_at: datetime | None
     place: str
-    flags: Sequence[Shown]
+    notes: Sequence[Shown]
+    flags: Sequence[Flag]
 
 
 def photo_of(
-    media: MediaObject, *, base_url: str, caption: str = "", school: Point | None = None
+    media: MediaObject,
+    *,
+    base_url: str,
+    caption: str = "",
+    school: Point | None = None,
+    flags: Sequence[Flag] = (),
 ) -> Photo:
-    """The square of one file. Wants its renditions prefetched; asks the database nothing."""
+    """The square of one file. Wants its renditions prefetched; asks the database nothing.
+
+    `flags`: those of the place that is shown, see `flags_at`.
+    """
     renditions = {each.name: each for each in media.renditions.all()}
     small, large = renditions.get("small"), renditions.get("large")
     original = ""
@@ -62,7 +72,8 @@ def photo_of(
         is_picture=small is not None,
         taken_at=media.taken_at,
         place=_place(media, school),
-        flags=list(_flags(media, school)),
+        notes=list(_notes(media)),
+        flags=flags,
     )
 
 
@@ -82,18 +93,13 @@ def _place(media: MediaObject, school: Point | None) -> str:
     return _("距学校 %(metres)s 米") % {"metres": round(distance_m(school, place))}
 
 
-def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
-    flags = []
-    place = position(media)
+def _notes(media: MediaObject) -> Iterator[Shown]:
     if media.state == State.REJECTED:
-        flags.append(Shown(RED, media.reject_reason))
+        yield Shown(RED, media.reject_reason)
     elif media.state == State.DECLARED:
-        flags.append(Shown(AMBER, _("尚未上传")))
-    if place and school and distance_m(school, place) - (media.accuracy_m or 0) > FAR_M:
-        flags.append(Shown(AMBER, _("拍摄地点离学校较远")))
+        yield Shown(AMBER, _("尚未上传"))
     if media.note:
-        flags.append(Shown("grey", media.note))
-    return flags
+        yield Shown("grey", media.note)
 
 
 @admin.register(MediaObject)

@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 from server.activities.models import Visit
 from server.console import states
 from server.core import clock
+from server.evidence.models import Flag
+from server.evidence.sentences import sentence
 from server.findings.models import Finding
 from server.messaging.models import Delivery
 
@@ -37,6 +39,18 @@ def badge(row: Visit | Finding | Delivery) -> SafeString:
 def severity(row: Finding) -> SafeString:
     """How bad a finding is."""
     return states.badge(Finding.Severity(row.severity))
+
+
+@register.filter
+def flag_badge(flag: Flag) -> SafeString:
+    """A flag's word: amber for what is to be explained, grey for a hint and for what was cleared."""
+    return states.flag_shown(flag).badge
+
+
+@register.filter
+def flag_sentence(flag: Flag) -> str:
+    """What contradicts what."""
+    return sentence(flag)
 
 
 @register.filter

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from server.activities.models import Activity, Visit
-from server.console.position import distance_m, nice_length, sketch
+from server.console.position import nice_length, sketch
+from server.grid.coordinates import distance_m
 from server.grid.models import School
 
 
