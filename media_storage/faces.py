@@ -23,11 +23,19 @@ VERSION = 1
 """Of what is found and how it is hidden: what was made with another one is out of date."""
 
 MAX_SIDE = 1600
+COARSE_SIDE = 640
+"""Large faces are looked for in the picture at this size, small ones piece by piece at full size:
+the detector's tables take 40 bytes a pixel, and a whole picture would need 200 MB."""
+_PIECE, _OVERLAP = 600, 72
+_SMALL_FACE = 64
+"""In pixels of the full size: what is larger is found in the coarse picture."""
 LEANING = (25.0, -25.0)
 """Degrees. The cascade for upright faces allows for about 15 to both sides."""
 _SCALE = 1.2
 _NEIGHBOURS = 1
 """Two findings at the same place are believed: a wrong blur costs less than a missed face."""
+_LARGE_FACE, _LARGE_NEIGHBOURS = 0.25, 4
+"""From this share of the picture's shorter side on, a face is found many times over, or is none."""
 _MIN_SIDE = 20
 _MARGIN = 0.35
 """Of a face's side, added on each side of it: hair, chin and ears tell too."""
@@ -73,29 +81,60 @@ def find_faces(image: Image.Image) -> list[Box]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A square of the searched picture: its middle and side in pixels."""
+    """A square of a picture: its middle and side in pixels."""
 
     x: float
     y: float
     side: float
 
+    def moved(self, x: float, y: float, share: float = 1.0) -> _Place:
+        """Where it is in the picture from which a piece was cut at (x, y), and then scaled."""
+        return _Place(self.x / share + x, self.y / share + y, self.side / share)
+
 
 def _places(grey: Grey) -> Iterator[_Place]:
-    yield from _found("frontalface_alt2", grey)
-    yield from _found("profileface", grey)
-    for place in _found("profileface", cv2.flip(grey, 1)):
+    share = COARSE_SIDE / max(grey.shape)
+    if share >= 1:
+        yield from _anywhere(grey, _MIN_SIDE, 0)
+        return
+    coarse = cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    for place in _anywhere(coarse, _MIN_SIDE, 0):
+        yield place.moved(0, 0, share)
+    for x, y in _pieces(grey.shape):
+        for place in _anywhere(grey[y : y + _PIECE, x : x + _PIECE], _MIN_SIDE, _SMALL_FACE):
+            yield place.moved(x, y)
+
+
+def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Where the pieces begin: they overlap by more than a small face."""
+    height, width = shape
+    step = _PIECE - _OVERLAP
+    for y in range(0, max(height - _OVERLAP, 1), step):
+        for x in range(0, max(width - _OVERLAP, 1), step):
+            yield x, y
+
+
+def _anywhere(grey: Grey, least: int, most: int) -> Iterator[_Place]:
+    """Faces with sides of `least` to `most` pixels, 0 for any, however they are turned."""
+    yield from _found("frontalface_alt2", grey, least, most)
+    yield from _found("profileface", grey, least, most)
+    for place in _found("profileface", cv2.flip(grey, 1), least, most):
         yield _Place(grey.shape[1] - place.x, place.y, place.side)
     for degrees in LEANING:
-        yield from _found_leaning(grey, degrees)
+        yield from _found_leaning(grey, degrees, least, most)
 
 
-def _found(cascade: str, grey: Grey) -> Iterator[_Place]:
-    side = (_MIN_SIDE, _MIN_SIDE)
-    for x, y, w, h in _cascade(cascade).detectMultiScale(grey, _SCALE, _NEIGHBOURS, minSize=side):
-        yield _Place(float(x) + float(w) / 2, float(y) + float(h) / 2, float(max(w, h)))
+def _found(cascade: str, grey: Grey, least: int, most: int) -> Iterator[_Place]:
+    squares, witnesses = _cascade(cascade).detectMultiScale2(
+        grey, _SCALE, _NEIGHBOURS, minSize=(least, least), maxSize=(most, most)
+    )
+    large = min(grey.shape) * _LARGE_FACE
+    for (x, y, w, h), seen in zip(squares, witnesses, strict=True):
+        if w < large or seen >= _LARGE_NEIGHBOURS:
+            yield _Place(float(x) + float(w) / 2, float(y) + float(h) / 2, float(max(w, h)))
 
 
-def _found_leaning(grey: Grey, degrees: float) -> Iterator[_Place]:
+def _found_leaning(grey: Grey, degrees: float, least: int, most: int) -> Iterator[_Place]:
     height, width = grey.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
     cosine, sine = abs(turn[0, 0]), abs(turn[0, 1])
@@ -104,7 +143,7 @@ def _found_leaning(grey: Grey, degrees: float) -> Iterator[_Place]:
     turn[1, 2] += (turned[1] - height) / 2
     back = cv2.invertAffineTransform(turn)
     leaning = cv2.warpAffine(grey, turn, turned, borderMode=cv2.BORDER_REPLICATE)
-    for place in _found("frontalface_alt2", leaning):
+    for place in _found("frontalface_alt2", leaning, least, most):
         x, y = back @ np.array([place.x, place.y, 1.0])
         if 0 <= x < width and 0 <= y < height:  # not in what the turning made up at the edges
             yield _Place(float(x), float(y), place.side)
@@ -112,7 +151,7 @@ def _found_leaning(grey: Grey, degrees: float) -> Iterator[_Place]:
 
 @cache
 def _cascade(name: str) -> cv2.CascadeClassifier:
-    path = Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml"
+    path = Path(cv2.__file__).parent / "data" / f"haarcascade_{name}.xml"
     found = cv2.CascadeClassifier(str(path))
     if found.empty():  # a wheel without its cascades must not look like pictures without faces
         raise RuntimeError(f"no cascade at {path}")
@@ -157,7 +196,5 @@ def _few_colours(piece: Image.Image) -> Image.Image:
     # Of a few pixels a cell keeps too much: only their mean is left.
     cells = _CELLS if longer >= 4 * _CELLS else 1
     grid = max(1, round(cells * width / longer)), max(1, round(cells * height / longer))
-    blocks = piece.resize(grid, Image.Resampling.BOX).resize(
-        piece.size, Image.Resampling.NEAREST
-    )
+    blocks = piece.resize(grid, Image.Resampling.BOX).resize(piece.size, Image.Resampling.NEAREST)
     return blocks.filter(ImageFilter.GaussianBlur(longer / _CELLS / 3))

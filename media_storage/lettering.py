@@ -33,7 +33,8 @@ _REMOVED = {"Cf", "Cs", "Mn", "Me"}
 _EMOJI = ((0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F000, 0x1FBFF), (0xE0000, 0xE0FFF))
 _TEXT_SIGNS = "★☆♀♂"
 _NOT_FIRST = "，。、；：？！）》」』】〉”’％%,.;:?!)]}·…"
-"""What must not begin a line."""
+_NOT_LAST = "（《「『【〈“‘([{"
+"""What must not begin a line, and what must not end one."""
 
 PLATE = (16, 20, 26)
 PLATE_OPACITY = 0.68
@@ -172,8 +173,8 @@ def _good_break(text: str, end: int) -> int:
         return end
     for place in range(end, max(end - 20, 0), -1):
         before, after = text[place - 1], text[place]
-        inside_word = before.isascii() and after.isascii() and not (before + after).count(" ")
-        if not inside_word and after not in _NOT_FIRST:
+        inside_word = (before + after).isascii() and before not in " -/" and after != " "
+        if not inside_word and after not in _NOT_FIRST and before not in _NOT_LAST:
             return place
     return end
 

@@ -18,4 +18,6 @@ class Job:
     limits: Limits = STANDARD
 
 
-JOBS: dict[str, Job] = {}
+JOBS: dict[str, Job] = {
+    "shared": Job("media_storage.sharing:make_shared_copy"),
+}

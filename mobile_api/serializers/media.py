@@ -14,6 +14,12 @@ from media_storage.models import MediaObject
 from media_storage.services import readable_url
 from mobile_api.serializers.common import Place, Shape, place_of
 from mobile_api.serializers.evidence import MediaEvidence
+from server.sharing.showing import (
+    Shown,
+    may_open_original,
+    pictures_for_reader,
+    state_for_reader,
+)
 
 
 class MediaIn(Shape):
@@ -99,13 +105,15 @@ class RenditionOut(Shape):
     height = serializers.IntegerField()
     url = serializers.SerializerMethodField(help_text="Lasts minutes; ask again.")
 
-    def get_url(self, rendition: Any) -> str:
-        return readable_url(rendition, base_url=self.context["base_url"])
+    def get_url(self, shown: Shown) -> str:
+        return readable_url(shown.rendition, base_url=self.context["base_url"])
 
 
 class MediaOut(MediaEvidence):
     id = serializers.UUIDField()
-    state = serializers.ChoiceField(choices=MediaObject.State.choices)
+    state = serializers.SerializerMethodField(
+        help_text="`processing` as well while the shared copy, all that the reader may get, is made."
+    )
     reason = serializers.CharField(source="reject_reason")
     note = serializers.CharField()
     filename = serializers.CharField()
@@ -116,14 +124,27 @@ class MediaOut(MediaEvidence):
     taken_at = serializers.DateTimeField(allow_null=True)
     location = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField(help_text="The original; lasts minutes.")
-    renditions = RenditionOut(many=True)
+    renditions = serializers.SerializerMethodField(
+        help_text="Whoever may open the original: small, large, shared. Others: small and shared, both "
+        "with faces hidden where the instrument wants it."
+    )
+
+    @extend_schema_field(serializers.ChoiceField(choices=MediaObject.State.choices))
+    def get_state(self, media: MediaObject) -> str:
+        return state_for_reader(media)
+
+    @extend_schema_field(RenditionOut(many=True))
+    def get_renditions(self, media: MediaObject) -> Any:
+        return RenditionOut(pictures_for_reader(media), many=True, context=self.context).data
 
     @extend_schema_field(Place(allow_null=True))
     def get_location(self, media: MediaObject) -> dict[str, float | None] | None:
         return place_of(media)
 
     def get_url(self, media: MediaObject) -> str | None:
-        """A rejected file is nobody's to open: it may be hostile."""
+        """Null for whoever may not open it. A rejected file is nobody's to open: it may be hostile."""
+        if not may_open_original(media):
+            return None
         if not media.is_uploaded or media.state == MediaObject.State.REJECTED:
             return None
         return readable_url(media, base_url=self.context["base_url"])

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "server.activities",
     "server.findings",
     "server.evidence",
+    "server.sharing",
     "server.messaging",
     "server.console",
     "mobile_api",

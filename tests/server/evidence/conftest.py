@@ -133,9 +133,7 @@ class Day:
         Finding.objects.filter(pk=finding.pk).update(created_at=self.at(2))
         return finding
 
-    def mend(
-        self, finding: Finding, by: User, *media: MediaObject, action: str = "answer"
-    ) -> None:
+    def mend(self, finding: Finding, by: User, *media: MediaObject, action: str = "answer") -> None:
         """A step of the rectification, with photos."""
         step = Step(
             action=action, measures="已整改", note="见照片", media=[each.pk for each in media]

@@ -14,9 +14,7 @@ def made(day, visit, cast):
     return visit
 
 
-@pytest.mark.parametrize(
-    ("origin", "found"), [("gallery", ["gallery"]), ("camera", []), ("", [])]
-)
+@pytest.mark.parametrize(("origin", "found"), [("gallery", ["gallery"]), ("camera", []), ("", [])])
 def test_a_photo_from_the_gallery_is_flagged(day, cast, made, record, origin, found):
     photo = day.photo(cast.ada, origin=origin)
     record(photo, made)

@@ -31,9 +31,7 @@ def made(day, visit, cast):
     return visit
 
 
-def test_a_photo_from_elsewhere_is_flagged_with_the_distance_and_the_limit(
-    day, cast, made, record
-):
+def test_a_photo_from_elsewhere_is_flagged_with_the_distance_and_the_limit(day, cast, made, record):
     photo = day.photo(cast.ada, place=FAR)
     record(photo, made)
     day.work()
@@ -41,9 +39,7 @@ def test_a_photo_from_elsewhere_is_flagged_with_the_distance_and_the_limit(
     assert codes(photo) == ["other_place"]
     assert (found.severity, found.details["source"]) == ("warn", "phone")
     assert found.details["distance_m"] == pytest.approx(3336, abs=1)
-    assert sentence(found) == (
-        "照片的位置（手机，精度 ±10 米）离学校 3336 米，超过 500 米。"
-    )
+    assert sentence(found) == ("照片的位置（手机，精度 ±10 米）离学校 3336 米，超过 500 米。")
 
 
 def test_a_photo_at_the_school_is_no_flag(day, cast, made, record):
@@ -101,9 +97,7 @@ def test_a_phone_that_tells_the_map_s_coordinates_is_a_hint(day, cast, made, rec
     assert sentence(found).endswith("若手机给出的是火星坐标（GCJ-02），则位置相符。")
 
 
-def test_where_the_school_has_no_position_the_check_in_stands_in_for_it(
-    day, cast, made, record
-):
+def test_where_the_school_has_no_position_the_check_in_stands_in_for_it(day, cast, made, record):
     School.objects.filter(pk=cast.school.pk).update(latitude=None, longitude=None)
     photo, near = day.photo(cast.ada, place=FAR), day.photo(cast.ada, place=NEAR)
     record(photo, made)
