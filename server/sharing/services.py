@@ -56,6 +56,16 @@ def set_blur_boxes(*, media_id: UUID, by: User, boxes: Sequence[Box]) -> SharedC
 
 
 @transaction.atomic
+def remake_copy(*, media_id: UUID, by: User) -> None:
+    """Have one picture's copy made as it should be now, also where that failed before. Raises NotFound,
+    NotAllowed."""
+    _check_may(media_id, by)
+    failed = SharedCopy.objects.filter(pk=media_id).exclude(failed_code="")
+    failed.update(digest="", failed_code="")
+    _remake([media_id])
+
+
+@transaction.atomic
 def remake_copies(*, activity_id: UUID, by: User) -> int:
     """Have the shared copies of an activity made as they should be now. Returns how many are looked at.
 

@@ -6,7 +6,7 @@ the small nor the large rendition, and nothing while the shared copy is still to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from media_storage.models import MediaObject, Rendition
 from server.grid.models import User
-from server.sharing.rights import originals_open_to
+from server.sharing.rights import may_open
 
 State, Name = MediaObject.State, Rendition.Name
 
@@ -41,12 +41,23 @@ class Shown:
 def with_rights(rows: QuerySet[MediaObject], user: User) -> QuerySet[MediaObject]:
     """Files with what the functions below ask for: their renditions, and whether the person may open
     the original (`original_open`)."""
-    may = originals_open_to(user).filter(pk=OuterRef("pk"))
+    may = MediaObject.objects.filter(may_open(user), pk=OuterRef("pk"))
     return (
         rows.select_related("shared_copy")
         .prefetch_related("renditions__media")
         .annotate(original_open=Exists(may))
     )
+
+
+def note_rights(files: Iterable[MediaObject], user: User) -> None:
+    """The same right for files that were read otherwise, with their renditions: one query."""
+    files = list(files)
+    if files:
+        ids = {media.pk for media in files}
+        allowed = MediaObject.objects.filter(may_open(user), pk__in=ids)
+        known = set(allowed.values_list("pk", flat=True))
+        for media in files:
+            media.original_open = media.pk in known  # type: ignore[attr-defined]
 
 
 def may_open_original(media: MediaObject) -> bool:

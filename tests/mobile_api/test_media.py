@@ -159,5 +159,5 @@ def test_the_office_sees_the_photos_of_its_schools_but_does_not_upload_them(
 def test_reading_a_photo_costs_few_queries(cast, phone, declared, django_assert_max_num_queries):
     ada = phone(cast.ada)
     ada.post("/media", declared, status=201)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         ada.get(f"/media/{declared['id']}")

@@ -31,6 +31,7 @@ from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.findings.services import Step, act_on_finding, parts_of, raise_finding
 from server.grid.models import School, User
+from server.sharing.showing import note_rights
 
 TONES = {machine.VERIFY: "primary", machine.WITHDRAW: "danger"}
 
@@ -155,6 +156,8 @@ class FindingAdmin(ScopedAdmin):
 
     def page_context(self, request: HttpRequest, row: Finding) -> dict[str, Any]:
         base = request.build_absolute_uri("/")
+        photos = [media for action in row.actions.all() for media in action.media.all()]
+        note_rights(photos, person(request))
         steps = [
             {
                 "action": action,

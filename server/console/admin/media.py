@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -17,8 +18,9 @@ from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from media_storage.services import readable_url
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.base import Deed, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
+from server.console.admin.sharing import SharingPages
 from server.console.filters import Period
 from server.console.states import AMBER, RED, Shown, badge
 from server.core.errors import Text
@@ -26,6 +28,12 @@ from server.evidence.models import Flag
 from server.findings.queries import media_visible_to
 from server.grid.coordinates import Point, distance_m
 from server.grid.models import User
+from server.sharing.showing import (
+    may_open_original,
+    pictures_for_reader,
+    state_for_reader,
+    with_rights,
+)
 
 State = MediaObject.State
 
@@ -54,14 +62,16 @@ def photo_of(
     school: Point | None = None,
     flags: Sequence[Flag] = (),
 ) -> Photo:
-    """The square of one file. Wants its renditions prefetched; asks the database nothing.
+    """The square of one file. Wants its renditions and the reader's right (`with_rights`, `note_rights`);
+    asks the database nothing.
 
     `flags`: those of the place that is shown, see `flags_at`.
     """
-    renditions = {each.name: each for each in media.renditions.all()}
-    small, large = renditions.get("small"), renditions.get("large")
+    pictures = {each.name: each.rendition for each in pictures_for_reader(media)}
+    small, large = pictures.get("small"), pictures.get("large") or pictures.get("shared")
     original = ""
-    if media.state in (State.STORED, State.PROCESSING, State.READY):
+    readable = media.state in (State.STORED, State.PROCESSING, State.READY)
+    if readable and may_open_original(media):
         original = readable_url(media, base_url=base_url)
     return Photo(
         media=media,
@@ -98,15 +108,17 @@ def _notes(media: MediaObject) -> Iterator[Shown]:
         yield Shown(RED, media.reject_reason)
     elif media.state == State.DECLARED:
         yield Shown(AMBER, _("尚未上传"))
+    elif state_for_reader(media) != media.state:
+        yield Shown("grey", _("共享图正在生成"))
     if media.note:
         yield Shown("grey", media.note)
 
 
 @admin.register(MediaObject)
-class MediaAdmin(ScopedAdmin):
+class MediaAdmin(SharingPages):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
     list_filter = ["state", DeadWork, Period]
-    search_fields = ["filename", "owner__name"]
+    search_fields = ["filename", "owner__name", "sha256"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
 
@@ -114,7 +126,7 @@ class MediaAdmin(ScopedAdmin):
         return media_visible_to(user).select_related("owner")
 
     def page_rows(self, user: User) -> QuerySet[MediaObject]:
-        return self.visible_to(user).prefetch_related("renditions")
+        return with_rights(self.visible_to(user), user)
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: MediaObject) -> SafeString:
@@ -139,7 +151,13 @@ class MediaAdmin(ScopedAdmin):
         ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
-        return retry_deed(row, "media")
+        return {**retry_deed(row, "media"), **self.sharing_deeds(row)}
+
+    def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
+        return self.sharing_tools(row)
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
         return {"photo": photo_of(row, base_url=request.build_absolute_uri("/"))}
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return self.sharing_pages()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
+from media_storage.models import MediaObject
 from server.activities.models import RefusedDocument, Submission, SubmissionConflict
 from server.activities.queries import (
     submissions_visible_to,
@@ -38,6 +39,7 @@ from server.core.errors import Text
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import School, User
+from server.sharing.showing import note_rights
 
 Document = Submission | SubmissionConflict | RefusedDocument
 
@@ -62,6 +64,11 @@ def record_of(
         "absent": [file.name for file in submission.attachments.all() if file.media is None],
         "found": sum(section.found for section in sections),
     }
+
+
+def files_of(rows: Iterable[Submission]) -> list[MediaObject]:
+    """The files that have arrived for these submissions."""
+    return [file.media for row in rows for file in row.attachments.all() if file.media]
 
 
 @admin.register(Submission)
@@ -148,6 +155,7 @@ class SubmissionAdmin(ScopedAdmin):
         user = person(request)
         findings = findings_visible_to(user).filter(source_key__startswith=f"{row.root_id}:")
         school = row.visit.school if row.visit else None
+        note_rights(files_of([row]), user)
         record = record_of(row, list(findings), request.build_absolute_uri("/"), school)
         return {
             "title": row.version.instrument.title,

@@ -25,7 +25,7 @@ from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
 from server.console.admin.links import links, page_link
 from server.console.admin.media import position
-from server.console.admin.submissions import record_of
+from server.console.admin.submissions import files_of, record_of
 from server.console.filters import (
     InActivity,
     Town,
@@ -39,6 +39,7 @@ from server.core.ids import new_id
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import User
+from server.sharing.showing import note_rights
 
 
 @admin.register(Visit)
@@ -130,4 +131,5 @@ class VisitAdmin(ScopedAdmin):
     ) -> list[dict[str, Any]]:
         """The current submissions of the visit, read; what an edit replaced is left out."""
         rows = with_attachments(submissions_visible_to(user).filter(visit=visit, replacements=None))
+        note_rights(files_of(rows), user)
         return [record_of(row, findings, base, visit.school) for row in rows]
