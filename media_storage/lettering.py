@@ -37,10 +37,10 @@ _NOT_LAST = "（《「『【〈“‘([{"
 """What must not begin a line, and what must not end one."""
 
 PLATE = (16, 20, 26)
-PLATE_OPACITY = 0.68
+PLATE_OPACITY = 0.72
 """White on it keeps a contrast of more than 7 : 1 above a white picture."""
 HEADING = VALUE = (255, 255, 255)
-LABEL = (196, 208, 224)
+LABEL = (216, 226, 240)
 
 
 @dataclass(frozen=True, slots=True)
