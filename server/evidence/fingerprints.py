@@ -98,6 +98,8 @@ def _sharing_a_band(check: PhotoCheck) -> QuerySet[PhotoCheck, tuple[UUID, int |
 def _in_band(check: PhotoCheck, band: str) -> QuerySet[PhotoCheck, tuple[UUID, int | None]]:
     rows = PhotoCheck.objects.filter(**{band: getattr(check, band)}).order_by()
     if connection.vendor == "postgresql":
-        bits = DifferingBits("perceptual_hash", models.Value(check.perceptual_hash))
+        # With its width: a plain integer is sent in 32 bits, and loses the upper half.
+        own = models.Value(check.perceptual_hash, output_field=models.BigIntegerField())
+        bits = DifferingBits("perceptual_hash", own)
         rows = rows.alias(bits=bits).filter(bits__lte=settings.EVIDENCE_SIMILAR_BITS)
     return rows.values_list("media_id", "perceptual_hash")

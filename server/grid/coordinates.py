@@ -10,7 +10,7 @@ points the tests go. The way back has no formula; it is found by repeating the w
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from math import asin, atan2, cos, hypot, pi, radians, sin, sqrt
 
 EARTH_M = 6_371_000.0
@@ -33,7 +33,7 @@ Point = tuple[float, float]
 """Latitude, longitude in degrees."""
 
 
-class CoordinateSystem(Enum):
+class CoordinateSystem(StrEnum):
     """Whose coordinates a position is given in."""
 
     WGS84 = "wgs84"

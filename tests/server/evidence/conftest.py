@@ -18,7 +18,7 @@ from server.activities.services.accepting import BroughtFile, accept_submission
 from server.activities.services.documents import document_from_json
 from server.activities.services.visits import Place, check_in, complete_visit
 from server.core import work
-from server.evidence.models import Flag
+from server.evidence.models import Flag, PhotoCheck, VisitCheck
 from server.findings.models import Finding
 from server.findings.services import Step, act_on_finding, raise_finding
 from server.grid.models import User
@@ -144,6 +144,8 @@ class Day:
         """The worker does all there is to do."""
         self.moment = max(self.moment, NINE + 24 * HOUR)
         work.drain_all()
+        for model in (PhotoCheck, VisitCheck, Submission):
+            assert list(model.objects.exclude(work_error="").values_list("work_error")) == []
 
 
 NOT_READ: dict[str, Any] = {"not": "read"}
