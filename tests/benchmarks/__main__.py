@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import report
+from tests.benchmarks import report, shared
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
 from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, Unexpected
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST = 20_000
 """Operations in one run: bounds what lies on the disk between two runs."""
 SMOKE_MOST = 200
+SECTIONS = ("shared",)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Options:
     clients: tuple[int, ...]
     scenarios: tuple[str, ...]
     most: int
+    sections: tuple[str, ...] = ()
 
 
 @dataclass
@@ -106,6 +108,11 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     # A process of its own, started afresh: it shares nothing with what it measures.
     context = multiprocessing.get_context("spawn")
+    figures: list[report.Figure] = []
+    memory: list[Memory] = []
+    sections = _sections(options)
+    if not options.scenarios:
+        return _end(figures, memory, sections, output)
     try:
         with world() as running, ProcessPoolExecutor(1, mp_context=context) as sender:
             wait = options.seconds + 3 * GRACE
@@ -113,12 +120,32 @@ def main(arguments: Sequence[str]) -> int:
                 running, options, lambda load: sender.submit(run, load).result(timeout=wait)
             )
             figures = bench.figures()
+            memory = bench.memory
     except (Missing, Failed, Broken, Unexpected, Wrong) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
-    report.say_memory(bench.memory)
+    report.say_memory(memory)
+    return _end(figures, memory, sections, output)
+
+
+def _sections(options: Options) -> dict[str, list[shared.Figure]]:
+    """What is measured without a world around it, before there is one."""
+    if "shared" not in options.sections:
+        return {}
+    figures = shared.measure(3 * options.runs)
+    shared.say(figures, report.say)
+    report.say()
+    return {"shared": figures}
+
+
+def _end(
+    figures: list[report.Figure],
+    memory: list[Memory],
+    sections: dict[str, list[shared.Figure]],
+    output: Path | None,
+) -> int:
     if output:
-        report.write(output, figures, bench.memory)
+        report.write(output, figures, memory, sections)
         report.say(f"\n{output}")
     return 0
 
@@ -129,13 +156,15 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
     parser.add_argument("--runs", type=int, default=3, help="of each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--only", nargs="+", choices=(*SCENARIOS, *SECTIONS), default=None)
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
     given = parser.parse_args(arguments)
-    scenarios = tuple(given.only)
+    only = given.only or (*SCENARIOS, *SECTIONS)
+    scenarios = tuple(each for each in only if each in SCENARIOS)
+    sections = tuple(each for each in only if each in SECTIONS)
     if given.smoke:
-        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST), None
-    options = Options(given.seconds, given.runs, tuple(given.clients), scenarios, MOST)
+        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST, sections), None
+    options = Options(given.seconds, given.runs, tuple(given.clients), scenarios, MOST, sections)
     return options, given.output
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tests.benchmarks.load import Outcome
 from tests.benchmarks.processes import Memory
@@ -102,7 +103,12 @@ def product_megabytes(memory: Sequence[Memory]) -> float:
     return sum(each.pss for each in memory if each.part in PRODUCT)
 
 
-def write(path: Path, figures: Sequence[Figure], memory: Sequence[Memory]) -> None:
+def write(
+    path: Path,
+    figures: Sequence[Figure],
+    memory: Sequence[Memory],
+    sections: Mapping[str, Sequence[Any]],
+) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -113,6 +119,7 @@ def write(path: Path, figures: Sequence[Figure], memory: Sequence[Memory]) -> No
         "figures": [asdict(each) for each in figures],
         "memory": [asdict(each) for each in memory],
         "product_pss_mb": round(product_megabytes(memory), 1),
+        **{name: [asdict(each) for each in section] for name, section in sections.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
