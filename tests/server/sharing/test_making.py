@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -367,6 +369,34 @@ def test_the_original_and_the_plain_renditions_stay_as_they_are(cast: Cast, visi
     run()
     assert {name: opened(media, name).tobytes() for name in BOTH} == before
     assert b"".join(get_store().read(media.key)) == content
+
+
+def test_of_two_workers_on_one_copy_the_later_claim_wins(
+    cast: Cast, visit: Visit, media_folder: Path
+) -> None:
+    media = new_photo(cast.ada)
+    fill_in(visit, cast.ada, media)
+    run("media", "submissions")
+    [slow] = work.claim(making.PUMP)
+    SharedCopy.objects.update(work_due_at=clock.now())  # its lease ran out
+    [quick] = work.claim(making.PUMP)
+    work.run(making.PUMP, quick)
+    keys = expected_keys()
+    work.run(making.PUMP, slow)
+    assert expected_keys() == keys == keys_in_store(media_folder)
+    assert copy_of(media).work_due_at is None
+
+
+def test_only_the_bounded_process_loads_the_libraries_of_pictures() -> None:
+    program = (
+        "import django, sys; django.setup(); import server.config.urls, server.config.wsgi;"
+        "from server.core import work; assert any(p.name == 'shared_copies' for p in work.pumps());"
+        "print(sorted({'cv2', 'numpy', 'PIL.Image', 'PIL.ImageFont'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
 
 
 def test_the_pump_is_known_to_the_workers() -> None:
