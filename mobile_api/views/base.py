@@ -49,8 +49,11 @@ class PhoneView(APIView):
         """The address that the phone reaches us by, without a slash at the end."""
         return settings.PUBLIC_URL.rstrip("/") or self.request.build_absolute_uri("/").rstrip("/")
 
-    def read_clock(self, device: Device) -> None:
-        """Take note of what the phone says that its clock shows; what cannot be read is no reading."""
+    def read_clock(self, device: Device, *, at: datetime | None = None) -> None:
+        """Take note of what the phone says that its clock shows; what cannot be read is no reading.
+
+        `at`: when the request came, where much was done since.
+        """
         told = self.request.META.get("HTTP_X_DEVICE_TIME")
         if told:
             try:
@@ -58,7 +61,7 @@ class PhoneView(APIView):
             except ValueError:
                 return
             if moment.tzinfo:
-                read_clock(device=device, device_time=moment)
+                read_clock(device=device, device_time=moment, at=at)
 
     def body(self, shape: Shape) -> dict[str, Any]:
         """The checked body. Raises Malformed, and DRF's ValidationError with the fields."""

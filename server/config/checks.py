@@ -37,6 +37,31 @@ def urls_are_understood(**kwargs: Any) -> Sequence[CheckMessage]:
     ]
 
 
+@register(Tags.compatibility)
+def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E010-E011: the limits by which photos are flagged."""
+    errors = []
+    if not 0 <= settings.EVIDENCE_SIMILAR_BITS <= 3:
+        # With four bands only pictures that differ in three bits at most are sure to be found.
+        errors.append(Error("EVIDENCE_SIMILAR_BITS must be from 0 to 3.", id="duxue.E010"))
+    limits = [
+        "EVIDENCE_PLACE_METRES",
+        "EVIDENCE_UNKNOWN_ACCURACY_METRES",
+        "EVIDENCE_VISIT_MARGIN_MINUTES",
+        "EVIDENCE_CLOCK_OFF_SECONDS",
+        "EVIDENCE_TIMES_DIFFER_SECONDS",
+        "EVIDENCE_CLOCK_READING_DAYS",
+        "EVIDENCE_FLAT_BITS",
+        "EVIDENCE_NAMED_OTHERS",
+    ]
+    errors += [
+        Error(f"{name} must not be negative.", id="duxue.E011")
+        for name in limits
+        if getattr(settings, name) < 0
+    ]
+    return errors
+
+
 @register(Tags.security)
 def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
     """E002-E005: in production every part is a real one and every secret is set."""

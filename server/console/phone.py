@@ -72,6 +72,7 @@ class Phone:
                 "sha256": hashlib.sha256(picture).hexdigest(),
                 "taken_at": _now(),
                 "location": place,
+                "origin": "camera",
             },
         )
         start = 0
@@ -86,7 +87,8 @@ class Phone:
     def _send(
         self, method: str, path: str, body: Json | None = None, query: Json | None = None
     ) -> Json:
-        answer = self.http.request(method, path, json=body, params=query or None)
+        clock = {"X-Device-Time": _now()}
+        answer = self.http.request(method, path, json=body, params=query or None, headers=clock)
         if answer.is_error:
             raise Refused(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else {}

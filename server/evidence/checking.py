@@ -72,10 +72,10 @@ def check_photo(check: PhotoCheck) -> None:
     uses = uses_of([media.pk]).get(media.pk, [])
     twins = twins_of(check)
     with suppress(_Overtaken):
-        _write_photo(check, _photo(media, uses if ready else [], twins))
+        _write_photo(check, _photo(media, uses if ready else [], twins.found))
     seen = seen_of_photo(media, uses)
     if seen != check.seen:
-        _mark_twins(media, twins)
+        _mark_twins(media, twins.to_tell)
         PhotoCheck.objects.filter(pk=check.pk).update(seen=seen)
 
 
@@ -102,11 +102,11 @@ def seen_of_photo(media: MediaObject, uses: Sequence[Use]) -> str:
     return _digest([media.state, media.sha256, told, places])
 
 
-def _mark_twins(media: MediaObject, twins: Sequence[Twin]) -> None:
+def _mark_twins(media: MediaObject, twins: Iterable[UUID]) -> None:
     """Those that look the same now, and those that were flagged for looking the same before."""
     flagged = Flag.objects.filter(other_media=media).exclude(media=None)
     before = cast(Iterable[UUID], flagged.values_list("media_id", flat=True))
-    mark_photos({*(twin.media_id for twin in twins), *before} - {media.pk})
+    mark_photos({*twins, *before} - {media.pk})
 
 
 @transaction.atomic

@@ -7,6 +7,8 @@ of the bands has none of these bits: so whatever is that near shares a band, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +23,8 @@ from server.evidence.rules import Twin
 BITS = 64
 BAND_BITS = 16
 WHOLE = (1 << BITS) - 1
-AT_MOST = 200
-"""So many twins are looked at, the first by id: more are a form or a blank page, not a photo."""
+CROWD = 50
+"""So many twins are looked at."""
 
 
 class DifferingBits(Func):
@@ -60,21 +62,35 @@ def take_fingerprints(check: PhotoCheck, *, sha256: str, perceptual_hash: int | 
             setattr(check, name, value)
 
 
-def twins_of(check: PhotoCheck) -> list[Twin]:
-    """Other files with the same bytes, and pictures that look the same."""
+@dataclass(frozen=True)
+class Twins:
+    """Files that are the same or look the same, and those among them that are to be told of this one."""
+
+    found: Sequence[Twin]
+    to_tell: frozenset[UUID]
+
+
+def twins_of(check: PhotoCheck) -> Twins:
+    """Other files with the same bytes, and pictures that look the same.
+
+    Crowds are cut off, else each newcomer would cost as much as the crowd is large. Of a file that is
+    everywhere the first by id are found, and nobody is told of one more. A picture that looks like so
+    many others is a form or a test picture, and is compared with none.
+    """
     same = [Twin(media_id, None) for media_id in _same_bytes(check)]
     known = {twin.media_id for twin in same}
     alike = [twin for twin in _look_alikes(check) if twin.media_id not in known]
-    return [*same, *alike]
+    told = [*(same if len(same) <= CROWD else ()), *alike]
+    return Twins(found=[*same[:CROWD], *alike], to_tell=frozenset(twin.media_id for twin in told))
 
 
 def _same_bytes(check: PhotoCheck) -> list[UUID]:
     rows = PhotoCheck.objects.filter(sha256=check.sha256).exclude(sha256="").exclude(pk=check.pk)
-    return list(rows.order_by("media_id").values_list("media_id", flat=True)[:AT_MOST])
+    return list(rows.order_by("media_id").values_list("media_id", flat=True)[: CROWD + 1])
 
 
 def _look_alikes(check: PhotoCheck) -> list[Twin]:
-    if check.perceptual_hash is None or check.band_0 is None:
+    if check.perceptual_hash is None or check.band_0 is None or _is_crowded(check):
         return []
     found = {
         media_id: differing_bits(check.perceptual_hash, other)
@@ -86,20 +102,28 @@ def _look_alikes(check: PhotoCheck) -> list[Twin]:
         for media_id, bits in found.items()
         if bits <= settings.EVIDENCE_SIMILAR_BITS and media_id != check.pk
     ]
-    return sorted(near, key=lambda twin: twin.media_id)[:AT_MOST]
+    return sorted(near, key=lambda twin: twin.media_id) if len(near) <= CROWD else []
+
+
+def _is_crowded(check: PhotoCheck) -> bool:
+    """Whether many have this very hash: asked first, because it is cheap whatever their number."""
+    rows = PhotoCheck.objects.filter(band_0=check.band_0, perceptual_hash=check.perceptual_hash)
+    return len(rows.exclude(pk=check.pk).values_list("media_id")[: CROWD + 1]) > CROWD
 
 
 def _sharing_a_band(check: PhotoCheck) -> QuerySet[PhotoCheck, tuple[UUID, int | None]]:
-    """Candidates, one index for each band. PostgreSQL also counts the bits; elsewhere we do."""
+    """Candidates, by one index for each band. PostgreSQL also counts the bits, and gives no more than
+    it takes to see that there are many; elsewhere we do."""
     first, *rest = (_in_band(check, band) for band in BANDS)
     return first.union(*rest)
 
 
 def _in_band(check: PhotoCheck, band: str) -> QuerySet[PhotoCheck, tuple[UUID, int | None]]:
     rows = PhotoCheck.objects.filter(**{band: getattr(check, band)}).order_by()
-    if connection.vendor == "postgresql":
-        # With its width: a plain integer is sent in 32 bits, and loses the upper half.
-        own = models.Value(check.perceptual_hash, output_field=models.BigIntegerField())
-        bits = DifferingBits("perceptual_hash", own)
-        rows = rows.alias(bits=bits).filter(bits__lte=settings.EVIDENCE_SIMILAR_BITS)
-    return rows.values_list("media_id", "perceptual_hash")
+    if connection.vendor != "postgresql":
+        return rows.values_list("media_id", "perceptual_hash")
+    # With its width: a plain integer is sent in 32 bits, and loses the upper half.
+    own = models.Value(check.perceptual_hash, output_field=models.BigIntegerField())
+    bits = DifferingBits("perceptual_hash", own)
+    near = rows.alias(bits=bits).filter(bits__lte=settings.EVIDENCE_SIMILAR_BITS)
+    return near.values_list("media_id", "perceptual_hash")[: CROWD + 2]

@@ -119,9 +119,3 @@ def with_flags(user: User, way: str = "") -> Prefetch[Any]:
 def with_check_in_flags(user: User, way: str = "") -> Prefetch[Any]:
     """Prefetch for rows that lead to visits: `shown_flags` of each, those of its check-in."""
     return Prefetch(f"{way}flags", flags_shown_to(user).filter(media=None), to_attr=SHOWN)
-
-
-def standing(way: str, code: str = "") -> Exists:
-    """Rows that have flags: `way` is the flag's field that names the row, such as "media"."""
-    flags = Flag.objects.filter(cleared_at=None, **{way: OuterRef("pk")})
-    return Exists(flags.filter(code=code) if code else flags)

@@ -170,8 +170,11 @@ def _similar(flag: Flag, details: Details) -> str:
 
 def _problem_photo(_flag: Flag, details: Details) -> str:
     if details["bits"] is None:
-        return _("整改照片与反映该问题的照片是同一个文件（SHA-256 一致）。")
-    return _("整改照片与反映该问题的照片几乎相同（感知哈希 64 位中差 %(bits)d 位）。") % details
+        return _("照片与提出该问题的任务中的一张照片是同一个文件（SHA-256 一致）。")
+    return (
+        _("照片与提出该问题的任务中的一张照片几乎相同（感知哈希 64 位中差 %(bits)d 位）。")
+        % details
+    )
 
 
 def _clock_off(_flag: Flag, details: Details) -> str:

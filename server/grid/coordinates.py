@@ -1,8 +1,8 @@
 """Positions: distances in metres, and the map coordinates of China brought to WGS-84.
 
-Maps in China show points that are shifted by law. GCJ-02 (高德, 腾讯) moves a point of WGS-84 by 50 to
+Maps in China show points that are shifted by law. GCJ-02 (高德, 腾讯) moves a point of WGS-84 by 20 to
 700 metres; BD-09 (百度) moves GCJ-02 once more. GCJ-02's formula was never published: this is the one
-that everybody uses, which became known in 2010 and is described on Wikipedia ("Restrictions on
+that became known and that everybody uses, described on Wikipedia ("Restrictions on
 geographic data in China") and in the libraries eviltransform and coordtransform, by whose published
 points the tests go. The way back has no formula; it is found by repeating the way there.
 """

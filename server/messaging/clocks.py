@@ -28,13 +28,13 @@ clock_read = Signal()
 inside the transaction that writes it."""
 
 
-def read_clock(*, device: Device, device_time: datetime) -> None:
-    """Take note of what the phone's clock shows at this moment.
+def read_clock(*, device: Device, device_time: datetime, at: datetime | None = None) -> None:
+    """Take note of what the phone's clock shows at this moment; `at`, where that was some time ago.
 
     The offset is what `device_time` is ahead of ours. The way here makes it seem late by as much as
     the request took: a fraction of a second mostly.
     """
-    moment = clock.now()
+    moment = at or clock.now()
     offset = device_time - moment
     if abs(offset) < IMPOSSIBLE and _is_news(device, offset, moment):
         _write(device, offset, moment)

@@ -24,9 +24,7 @@ from server.messaging.clocks import read_clock
 from server.messaging.models import Device
 from tests.activities import device_of
 from tests.cast import Cast
-from tests.server.evidence.conftest import FAR, HOUR, NEAR, NOT_READ, Day
-
-pytest_plugins = ["tests.server.evidence.conftest"]
+from tests.evidence import FAR, HOUR, NEAR, NOT_READ, Day
 
 HASH = 0x0F1E_2D3C_4B5A_6978
 OTHER_SCHOOL = (33.01, 108.0)

@@ -17,14 +17,17 @@ from django.utils.translation import gettext_lazy
 from server.activities.queries import schools_known_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.flags import FlaggedFinding
 from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
 from server.console.filters import FindingAge, FindingStanding, InActivity, Period, Town
 from server.console.forms import ConsoleForm, DayInput
+from server.console.position import place_of
 from server.console.states import badge, finding_shown
 from server.core import clock
 from server.core.errors import Text
 from server.core.ids import new_id
+from server.evidence.queries import flags_at, with_flags
 from server.findings import machine
 from server.findings.machine import FINDING
 from server.findings.models import Finding
@@ -66,6 +69,7 @@ class FindingAdmin(ScopedAdmin):
         "state",
         "severity",
         FindingAge,
+        FlaggedFinding,
         Town,
         InActivity,
         Period,
@@ -79,7 +83,9 @@ class FindingAdmin(ScopedAdmin):
 
     def page_rows(self, user: User) -> QuerySet[Finding]:
         rows = self.visible_to(user).select_related("visit__activity", "visit__school")
-        return rows.prefetch_related("actions__by", "actions__media__renditions")
+        return rows.prefetch_related(
+            "actions__by", "actions__media__renditions", with_flags(user, "actions__media__")
+        )
 
     @admin.display(description=gettext_lazy("严重程度"), ordering="severity")
     def severity_shown(self, row: Finding) -> SafeString:
@@ -155,14 +161,19 @@ class FindingAdmin(ScopedAdmin):
         return do
 
     def page_context(self, request: HttpRequest, row: Finding) -> dict[str, Any]:
-        base = request.build_absolute_uri("/")
+        base, at = request.build_absolute_uri("/"), place_of(row.school)
         photos = [media for action in row.actions.all() for media in action.media.all()]
         note_rights(photos, person(request))
         steps = [
             {
                 "action": action,
                 "words": FINDING.actions.get(action.action, action.action),
-                "photos": [photo_of(media, base_url=base) for media in action.media.all()],
+                "photos": [
+                    photo_of(
+                        media, base_url=base, school=at, flags=flags_at(media, finding_id=row.pk)
+                    )
+                    for media in action.media.all()
+                ],
             }
             for action in row.actions.all()
         ]

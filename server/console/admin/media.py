@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
@@ -16,15 +16,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from media_storage.models import MediaObject
+from media_storage.models import Facts, MediaObject
 from media_storage.services import readable_url
+from server.console.access import person
 from server.console.admin.base import Deed, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
+from server.console.admin.flags import Flagged, apart, explain_deeds, recheck_deed
 from server.console.admin.sharing import SharingPages
 from server.console.filters import Period
 from server.console.states import AMBER, RED, Shown, badge
 from server.core.errors import Text
-from server.evidence.models import Flag
+from server.evidence.models import Flag, PhotoCheck
+from server.evidence.queries import SHOWN, every_flag_shown_to
+from server.evidence.sentences import metres, span
 from server.findings.queries import media_visible_to
 from server.grid.coordinates import Point, distance_m
 from server.grid.models import User
@@ -114,10 +118,18 @@ def _notes(media: MediaObject) -> Iterator[Shown]:
         yield Shown("grey", media.note)
 
 
+class DeadPhoto(DeadWork):
+    """Files whose processing or whose check was given up."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        dead = Q(work_dead_at__isnull=False) | Q(photo_check__work_dead_at__isnull=False)
+        return queryset.filter(dead) if self.value() else queryset
+
+
 @admin.register(MediaObject)
 class MediaAdmin(SharingPages):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", DeadWork, Period]
+    list_filter = ["state", Flagged, DeadPhoto, Period]
     search_fields = ["filename", "owner__name", "sha256"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -126,7 +138,10 @@ class MediaAdmin(SharingPages):
         return media_visible_to(user).select_related("owner")
 
     def page_rows(self, user: User) -> QuerySet[MediaObject]:
-        return with_rights(self.visible_to(user), user)
+        rows = with_rights(self.visible_to(user), user)
+        rows = rows.select_related("facts", "photo_check").defer("facts__exif")
+        flags = Prefetch("flags", every_flag_shown_to(user), to_attr=SHOWN)
+        return rows.prefetch_related(flags)
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: MediaObject) -> SafeString:
@@ -144,20 +159,61 @@ class MediaAdmin(SharingPages):
             (_("类型"), row.content_type),
             (_("大小"), self.bytes(row)),
             (_("像素"), f"{row.width} × {row.height}" if row.width else "—"),
-            (_("拍摄时间（手机）"), row.taken_at or "—"),
-            (_("登记时间"), row.created_at),
+            *facts_of_time(row),
+            *facts_of_place(row),
+            (_("来源"), row.get_origin_display()),
             ("SHA-256", row.sha256),
             *facts_of_work(row),
         ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
-        return {**retry_deed(row, "media"), **self.sharing_deeds(row)}
+        flags: list[Flag] = getattr(row, SHOWN)
+        check: PhotoCheck | None = getattr(row, "photo_check", None)
+        explains = explain_deeds(flags, person(request))
+        deeds = {**retry_deed(row, "media"), **recheck_deed(check), **self.sharing_deeds(row)}
+        return {**deeds, **explains}
 
     def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
         return self.sharing_tools(row)
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
-        return {"photo": photo_of(row, base_url=request.build_absolute_uri("/"))}
+        flags: list[Flag] = getattr(row, SHOWN)
+        return {
+            "photo": photo_of(row, base_url=request.build_absolute_uri("/")),
+            "flags": sorted(flags, key=lambda flag: flag.cleared_at is not None),
+            **apart(self.deeds(request, row)),
+        }
 
     def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
         return self.sharing_pages()
+
+
+def facts_of_time(media: MediaObject) -> list[tuple[Text, Any]]:
+    """All the times of a file, beside each other."""
+    facts: Facts | None = getattr(media, "facts", None)
+    check: PhotoCheck | None = getattr(media, "photo_check", None)
+    told: list[tuple[Text, Any]] = [(_("拍摄时间（手机）"), media.taken_at or "—")]
+    if check and check.clock_offset_ms is not None:
+        ahead = check.clock_offset_ms >= 0
+        words = _("快 %(span)s") if ahead else _("慢 %(span)s")
+        told.append((_("手机时钟比服务器"), words % {"span": span(check.clock_offset_ms / 1000)}))
+    told.append((_("拍摄时间（EXIF）"), (facts.exif_at if facts else None) or "—"))
+    if check and check.moment:
+        told.append((_("最可能的拍摄时间"), check.moment))
+    return [*told, (_("登记时间"), media.created_at), (_("收到时间"), media.stored_at or "—")]
+
+
+def facts_of_place(media: MediaObject) -> list[tuple[Text, Any]]:
+    """Where the phone and EXIF say that a photo was taken."""
+    facts: Facts | None = getattr(media, "facts", None)
+    return [
+        (_("位置（手机）"), _position_words(media)),
+        (_("位置（EXIF）"), _position_words(facts) if facts else "—"),
+    ]
+
+
+def _position_words(row: MediaObject | Facts) -> str:
+    if row.latitude is None or row.longitude is None:
+        return "—"
+    exact = "" if row.accuracy_m is None else f" ±{metres(row.accuracy_m)}"
+    return f"{row.latitude:.5f}, {row.longitude:.5f}{exact}"

@@ -27,6 +27,7 @@ from server.activities.services.quarantine import refused_visible_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
+from server.console.admin.flags import FlaggedSubmission
 from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
 from server.console.answers import read_answers
@@ -36,6 +37,7 @@ from server.console.filters import (
 )
 from server.console.position import place_of
 from server.core.errors import Text
+from server.evidence.queries import flags_at, with_flags
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import School, User
@@ -52,7 +54,13 @@ def record_of(
     captions = {name: line.label for each in sections for line in each.lines for name in line.names}
     at = place_of(school) if school else None
     photos = [
-        photo_of(file.media, base_url=base, caption=captions.get(file.name, ""), school=at)
+        photo_of(
+            file.media,
+            base_url=base,
+            caption=captions.get(file.name, ""),
+            school=at,
+            flags=flags_at(file.media, visit_id=submission.visit_id, root_id=submission.root_id),
+        )
         for file in submission.attachments.all()
         if file.media
     ]
@@ -74,7 +82,7 @@ def files_of(rows: Iterable[Submission]) -> list[MediaObject]:
 @admin.register(Submission)
 class SubmissionAdmin(ScopedAdmin):
     list_display = ["instrument", "school", "sender", "received_at", "files", "conflict_total"]
-    list_filter = [DeadWork, SubmissionActivity, ReceivedPeriod, "format"]
+    list_filter = [FlaggedSubmission, DeadWork, SubmissionActivity, ReceivedPeriod, "format"]
     search_fields = ["sender__name", "visit__school__name", "version__instrument__title"]
     ordering = ["-received_at", "id"]
     page_template = "console/submission.html"
@@ -95,6 +103,7 @@ class SubmissionAdmin(ScopedAdmin):
 
     def page_rows(self, user: User) -> QuerySet[Submission]:
         rows = with_attachments(submissions_visible_to(user))
+        rows = rows.prefetch_related(with_flags(user, "attachments__media__"))
         return rows.select_related(
             "version__instrument", "sender", "visit__school", "visit__activity", "device"
         )

@@ -23,6 +23,7 @@ from server.activities.queries import (
 from server.activities.services.visits import parts_of, return_visit, review_visit
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.flags import FlaggedVisit, apart, explain_deeds
 from server.console.admin.links import links, page_link
 from server.console.admin.media import position
 from server.console.admin.submissions import files_of, record_of
@@ -36,6 +37,7 @@ from server.console.position import sketch
 from server.console.states import finding_shown, visit_shown
 from server.core.errors import Text
 from server.core.ids import new_id
+from server.evidence.queries import SHOWN, with_check_in_flags, with_flags
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import User
@@ -45,7 +47,7 @@ from server.sharing.showing import note_rights
 @admin.register(Visit)
 class VisitAdmin(ScopedAdmin):
     list_display = ["school", "activity", "standing", "inspectors", "checked_in_at", "completed_at"]
-    list_filter = [VisitProgress, "state", Town, InActivity, VisitPeriod]
+    list_filter = [VisitProgress, "state", FlaggedVisit, Town, InActivity, VisitPeriod]
     search_fields = ["school__name", "activity__title", "team__name"]
     ordering = ["-activity__starts", "school__area__path", "school__name"]
     page_template = "console/visit.html"
@@ -53,6 +55,9 @@ class VisitAdmin(ScopedAdmin):
     def visible_to(self, user: User) -> QuerySet[Visit]:
         rows = visits_visible_to(user).select_related("activity", "school__area")
         return rows.prefetch_related("team")
+
+    def page_rows(self, user: User) -> QuerySet[Visit]:
+        return self.visible_to(user).prefetch_related(with_check_in_flags(user))
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: Visit) -> SafeString:
@@ -78,7 +83,8 @@ class VisitAdmin(ScopedAdmin):
                 note_required=True,
             ),
         }
-        return {name: deed for name, deed in deeds.items() if name in open_now}
+        deeds = {name: deed for name, deed in deeds.items() if name in open_now}
+        return {**deeds, **explain_deeds(getattr(row, SHOWN), person(request))}
 
     def _review(self, request: HttpRequest, row: Visit) -> Text:
         review_visit(visit_id=row.pk, action_id=new_id(), by=person(request))
@@ -117,6 +123,8 @@ class VisitAdmin(ScopedAdmin):
         ]
         return {
             "shown": visit_shown(row),
+            "check_in_flags": getattr(row, SHOWN),
+            **apart(self.deeds(request, row)),
             "records": records,
             "findings": [(finding, finding_shown(finding)) for finding in findings],
             "sketch": sketch(row, places),
@@ -131,5 +139,6 @@ class VisitAdmin(ScopedAdmin):
     ) -> list[dict[str, Any]]:
         """The current submissions of the visit, read; what an edit replaced is left out."""
         rows = with_attachments(submissions_visible_to(user).filter(visit=visit, replacements=None))
+        rows = rows.prefetch_related(with_flags(user, "attachments__media__"))
         note_rights(files_of(rows), user)
         return [record_of(row, findings, base, visit.school) for row in rows]

@@ -18,7 +18,8 @@ from server.evidence.models import Flag, PhotoCheck
 from server.evidence.services import explain_flag
 from server.grid.models import School
 from server.grid.services import save_school
-from tests.server.evidence.conftest import FAR, codes, flag
+from tests.activities import device_of
+from tests.evidence import FAR, codes, flag
 
 OTHER_SCHOOL = (33.01, 108.0)
 
@@ -136,6 +137,18 @@ def test_a_row_that_is_due_again_takes_nothing_from_the_check_before(day, cast, 
     work.run(PHOTOS, check)
     assert codes() == []
     assert PhotoCheck.objects.get(media=photo).work_due_at == day.moment
+    day.work()
+    assert codes(photo) == ["other_place"]
+
+
+def test_a_photo_that_joins_a_record_later_is_checked_there(day, cast, made, record):
+    id, device = uuid4(), device_of(cast.ada)
+    record(None, made, id=id, sender=cast.ada, device=device)
+    day.work()
+    photo = day.photo(cast.ada, place=FAR)
+    day.work()
+    assert codes() == []
+    record(photo, made, id=id, device=device)
     day.work()
     assert codes(photo) == ["other_place"]
 

@@ -11,12 +11,13 @@ from server.activities.models import Submission
 from server.activities.services.accepting import BroughtFile, accept_submission
 from server.activities.services.attaching import attach_submission
 from server.activities.services.documents import document_from_xml
+from server.evidence import fingerprints
 from server.evidence.models import Flag
 from server.evidence.queries import every_flag_shown_to
 from server.evidence.sentences import sentence
 from tests.activities import device_of
+from tests.evidence import NEAR, codes, flag
 from tests.forms import kitchen_xml
-from tests.server.evidence.conftest import NEAR, codes, flag
 
 HASH = 0x0F1E_2D3C_4B5A_6978
 OTHER_SCHOOL = (33.01, 108.0)
@@ -240,6 +241,36 @@ def test_a_photo_that_is_rejected_after_all_takes_its_flags_with_it(
     assert codes() == []
     assert Flag.objects.filter(cleared_at=None).count() == 0
     assert Flag.objects.count() == 2
+
+
+def test_what_is_everywhere_is_told_without_asking_all_of_them_again(
+    day, cast, made, bruno_made, record, monkeypatch
+):
+    monkeypatch.setattr(fingerprints, "CROWD", 3)
+    for _ in range(5):
+        record(day.photo(cast.bruno, content="logo", place=OTHER_SCHOOL), bruno_made)
+    day.work()
+    one = day.photo(cast.ada, content="logo")
+    record(one, made)
+    day.work()
+    assert codes(one) == ["reused"]
+    assert codes(visit=bruno_made) == []
+
+
+def test_a_picture_that_looks_like_a_crowd_is_compared_with_none(
+    day, cast, made, bruno_made, record, monkeypatch
+):
+    monkeypatch.setattr(fingerprints, "CROWD", 3)
+    for bits in (0, 0, 0, 1, 2):
+        record(day.photo(cast.bruno, place=OTHER_SCHOOL, facts=hashed(day, bits)), bruno_made)
+    for bits in (0, 4):
+        record(day.photo(cast.ada, facts=hashed(day, bits)), made)
+    day.work()
+    assert codes() == []
+    monkeypatch.setattr(fingerprints, "CROWD", 8)
+    record(day.photo(cast.ada, facts=hashed(day, 0)), made)
+    day.work()
+    assert "similar" in codes(visit=made)
 
 
 # ---- the rectification ------------------------------------------------------------------------

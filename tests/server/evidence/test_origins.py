@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.evidence.sentences import sentence
-from tests.server.evidence.conftest import NOT_READ, codes, flag
+from tests.evidence import NOT_READ, codes, flag
 
 
 @pytest.fixture

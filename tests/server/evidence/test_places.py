@@ -8,7 +8,7 @@ from server.evidence.sentences import sentence
 from server.grid.coordinates import wgs84_to_gcj02
 from server.grid.models import School
 from server.grid.services import save_school
-from tests.server.evidence.conftest import FAR, NEAR, SCHOOL, codes, flag
+from tests.evidence import FAR, NEAR, SCHOOL, codes, flag
 
 KILOMETRE = (33.009, 108.0)
 """1001 metres north of the school."""

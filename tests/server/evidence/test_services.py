@@ -11,7 +11,7 @@ from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound
 from server.evidence.models import FlagNote
 from server.evidence.queries import flags_of
 from server.evidence.services import explain_flag
-from tests.server.evidence.conftest import FAR, flag
+from tests.evidence import FAR, flag
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
 
 from media_storage.models import Facts, MediaObject
 from server.activities.models import Submission, Visit
 from server.evidence import sweeping
 from server.evidence.models import Flag, PhotoCheck, VisitCheck
 from server.grid.models import School
-from tests.server.evidence.conftest import FAR, codes
+from tests.evidence import FAR, codes
 
 
 @pytest.fixture
@@ -50,6 +51,26 @@ def test_a_use_that_was_written_past_the_marks_is_found(day, cast, made, bruno_v
     assert sweeping.sweep() == 1
     day.work()
     assert codes(visit=made) == []
+
+
+def test_the_command_sweeps_a_whole_round(day, made, cast, monkeypatch, capsys):
+    for _ in range(4):
+        day.photo(cast.ada)
+    day.work()
+    monkeypatch.setattr(sweeping, "PHOTOS_A_TURN", 2)
+    sweeping.sweep()
+    PhotoCheck.objects.update(seen="")
+    call_command("check_evidence")
+    assert capsys.readouterr().out.startswith("5 photos and visits")
+    assert PhotoCheck.objects.filter(work_due_at=None).count() == 0
+
+
+def test_the_command_has_everything_checked_after_a_limit_was_changed(day, made, settings, capsys):
+    settings.EVIDENCE_PLACE_METRES = 50_000
+    call_command("check_evidence", "--all")
+    assert capsys.readouterr().out.startswith("2 photos and visits")
+    day.work()
+    assert codes() == []
 
 
 def test_dead_checks_wait_for_a_person(day, made):

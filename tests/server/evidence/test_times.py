@@ -12,7 +12,7 @@ from server.evidence.models import PhotoCheck
 from server.evidence.sentences import sentence
 from server.messaging.clocks import read_clock
 from tests.activities import device_of
-from tests.server.evidence.conftest import DAY, HOUR, NOT_READ, codes, flag
+from tests.evidence import DAY, HOUR, NOT_READ, codes, flag
 
 
 @pytest.fixture
