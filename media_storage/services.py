@@ -313,7 +313,7 @@ def readable_url(item: MediaObject | Rendition, *, base_url: str) -> str:
     return get_store().download_url(
         item.key,
         filename=item.filename,
-        content_type="image/jpeg" if isinstance(item, Rendition) else item.content_type,
+        content_type=item.content_type,
         expires_in=READ_TIME,
         base_url=base_url,
     )

@@ -19,5 +19,9 @@ class Job:
 
 
 JOBS: dict[str, Job] = {
+    "picture": Job("media_storage.imaging:look"),
+    "pdf": Job("media_storage.documents:look_into_pdf"),
+    "office": Job("media_storage.documents:check_office"),
+    "recording": Job("media_storage.recordings:look"),
     "shared": Job("media_storage.sharing:make_shared_copy"),
 }

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import os
 import resource
+import select
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from media_storage.bounded.child import die_with
 from media_storage.bounded.limits import MAX_MESSAGE
 
+WALL_SECONDS = 12.0
 _LAST_WORDS = 2000
+_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended: below zero, by which signal."""
+    """How a program ended; `code` below zero: by which signal."""
 
     code: int
     output: bytes
     errors: str
+    out_of_time: bool = False
 
 
 def run_program(
-    command: Sequence[str], file: BinaryIO, *, cpu_seconds: int, most: int = MAX_MESSAGE
+    command: Sequence[str],
+    file: BinaryIO,
+    *,
+    cpu_seconds: int,
+    wall_seconds: float = WALL_SECONDS,
+    most: int = MAX_MESSAGE,
 ) -> Ended:
     """Run it with `{file}` in its arguments standing for the file. Output above `most` ends it.
 
@@ -50,10 +61,25 @@ def run_program(
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - asked for
-        output = process.stdout.read(most + 1)
-        if len(output) > most:
+        output, ended = _read(process.stdout, most, wall_seconds)
+        if not ended:
             process.kill()
         code = process.wait()
         errors.seek(0)
         words = errors.read(_LAST_WORDS).decode(errors="replace").strip()
-    return Ended(code, output[:most], words)
+    late = not ended and len(output) <= most
+    return Ended(code, output[:most], words, late or code == -signal.SIGXCPU)
+
+
+def _read(pipe: IO[bytes], most: int, seconds: float) -> tuple[bytes, bool]:
+    """What comes, and whether that was all: not where the time is up, or it is too much."""
+    output, deadline = bytearray(), time.monotonic() + seconds
+    while len(output) <= most:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            return bytes(output), False
+        piece = os.read(pipe.fileno(), _PIECE)
+        if not piece:
+            return bytes(output), True
+        output += piece
+    return bytes(output), False

@@ -10,7 +10,7 @@ import msgspec
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from media_storage.models import MediaObject
+from media_storage.models import Facts, MediaObject
 from media_storage.services import readable_url
 from mobile_api.serializers.common import Place, Shape, place_of
 from mobile_api.serializers.evidence import MediaEvidence
@@ -100,13 +100,44 @@ class CompletedOut(Shape):
 
 
 class RenditionOut(Shape):
+    """A smaller picture, upright and without metadata; the small one is there first."""
+
     name = serializers.CharField()
     width = serializers.IntegerField()
     height = serializers.IntegerField()
+    content_type = serializers.CharField()
     url = serializers.SerializerMethodField(help_text="Lasts minutes; ask again.")
 
     def get_url(self, shown: Shown) -> str:
         return readable_url(shown.rendition, base_url=self.context["base_url"])
+
+
+class CameraOut(Shape):
+    """As the file names it; empty where it does not."""
+
+    maker = serializers.CharField(source="camera_maker")
+    model = serializers.CharField(source="camera_model")
+    software = serializers.CharField()
+
+
+class FactsOut(Shape):
+    """What the file says of itself: data, no proof."""
+
+    taken_at = serializers.DateTimeField(
+        source="exif_at", allow_null=True, help_text="By the camera's clock."
+    )
+    has_zone = serializers.BooleanField(
+        source="exif_has_zone",
+        help_text="Whether the camera named its zone; else it is taken to be the server's.",
+    )
+    location = serializers.SerializerMethodField()
+    camera = CameraOut(source="*")
+    duration_ms = serializers.IntegerField(allow_null=True, help_text="Of video and sound.")
+    pages = serializers.IntegerField(allow_null=True, help_text="Of a PDF.")
+
+    @extend_schema_field(Place(allow_null=True))
+    def get_location(self, facts: Facts) -> dict[str, float | None] | None:
+        return place_of(facts)
 
 
 class MediaOut(MediaEvidence):
@@ -123,6 +154,7 @@ class MediaOut(MediaEvidence):
     height = serializers.IntegerField(allow_null=True)
     taken_at = serializers.DateTimeField(allow_null=True)
     location = serializers.SerializerMethodField()
+    facts = FactsOut(allow_null=True, help_text="Null until it has been looked into.")
     url = serializers.SerializerMethodField(help_text="The original; lasts minutes.")
     renditions = serializers.SerializerMethodField(
         help_text="Whoever may open the original: small, large, shared. Others: small and shared, both "

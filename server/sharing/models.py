@@ -40,12 +40,7 @@ class SharedCopy(Work):
     boxes_at = models.DateTimeField(_("遮挡时间"), null=True, editable=False)
     stale_keys = models.JSONField(default=list, blank=True, editable=False)
     failed_code = models.CharField(
-        _("无法生成共享图"),
-        max_length=24,
-        choices=MediaObject.Rejection,
-        blank=True,
-        default="",
-        editable=False,
+        _("无法生成共享图"), max_length=24, blank=True, default="", editable=False
     )
 
     class Meta:
@@ -60,3 +55,8 @@ class SharedCopy(Work):
 
     def __str__(self) -> str:
         return str(self.media_id)
+
+    @property
+    def failure(self) -> str:
+        """Why there is no copy, in words; empty where there is or will be one."""
+        return str(MediaObject.Rejection(self.failed_code).label) if self.failed_code else ""

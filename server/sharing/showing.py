@@ -37,6 +37,10 @@ class Shown:
     def height(self) -> int:
         return self.rendition.height
 
+    @property
+    def content_type(self) -> str:
+        return self.rendition.content_type
+
 
 def with_rights(rows: QuerySet[MediaObject], user: User) -> QuerySet[MediaObject]:
     """Files with what the functions below ask for: their renditions, and whether the person may open

@@ -63,8 +63,8 @@ def test_a_photo_goes_from_declared_to_ready(cast, phone, declared, picture):
         "large": (800, 600),
     }
     served = Client().get(read["renditions"][0]["url"].removeprefix("http://testserver"))
-    assert served["Content-Type"] == "image/jpeg"
-    assert b"".join(served).startswith(b"\xff\xd8")
+    assert served["Content-Type"] == read["renditions"][0]["content_type"]
+    assert b"".join(served).startswith(b"RIFF")
     served.close()
 
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity
+from server.sharing.models import SharedCopy
 from tests.cast import Cast
 from tests.server.sharing.conftest import (  # noqa: F401 - a fixture
     blur_kitchen,
@@ -129,6 +130,15 @@ def test_the_office_has_copies_made_anew(
     assert "共享图正在重做。" in office.post(deed, follow=True).content.decode()
     run()
     assert not copy_of(shared_photo).blurred
+
+
+def test_a_copy_that_cannot_be_made_says_why(
+    office: Client,
+    shared_photo: MediaObject,  # noqa: F811
+) -> None:
+    shared_photo.renditions.filter(name__startswith="shared").delete()
+    SharedCopy.objects.update(failed_code="too_slow", made_at=None)
+    assert "处理这个文件用时过长" in html(office, page(shared_photo, "blur"))
 
 
 def test_a_printed_copy_leads_to_its_original(
