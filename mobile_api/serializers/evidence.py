@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from mobile_api.serializers.common import PersonBrief, Place, SchoolBrief, Shape
 from mobile_api.shown import places_of
 from server.activities.models import SubmissionAttachment, Visit
 from server.evidence.models import Flag, PhotoCheck
-from server.evidence.moments import corrected
+from server.evidence.moments import corrected, within_calendars
 from server.evidence.queries import flags_at
 from server.evidence.sentences import sentence
 from server.evidence.services import MAX_TEXT
@@ -124,12 +123,14 @@ def times_of(media: MediaObject) -> dict[str, Any]:
     facts: Facts | None = getattr(media, "facts", None)
     check: PhotoCheck | None = getattr(media, "photo_check", None)
     offset_ms = check.clock_offset_ms if check else None
-    phone: datetime | None = media.taken_at
+    # One clock at the end of time must not spoil an answer with many files in it.
+    phone = within_calendars(media.taken_at) if media.taken_at else None
+    exif = within_calendars(facts.exif_at) if facts and facts.exif_at else None
     return {
         "phone": phone,
         "phone_corrected": corrected(phone, offset_ms) if phone else None,
         "clock_offset_ms": offset_ms,
-        "exif": facts.exif_at if facts else None,
+        "exif": exif,
         "exif_has_zone": bool(facts and facts.exif_has_zone),
         "taken": check.moment if check else None,
         "taken_from": check.moment_from if check else "",

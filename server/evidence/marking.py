@@ -15,7 +15,7 @@ from server.activities.models import Submission, SubmissionAttachment, Visit, Vi
 from server.activities.services.deriving import chain_joined, register_deriver
 from server.activities.services.visits import visit_moved
 from server.core import clock
-from server.core.work import wake
+from server.core.work import Work, wake
 from server.evidence.models import PhotoCheck, VisitCheck
 from server.findings.models import FindingAction
 from server.findings.services import step_taken
@@ -23,7 +23,8 @@ from server.grid.services import schools_moved
 from server.messaging.clocks import clock_read
 from server.messaging.models import Device
 
-_DUE = ["work_due_at", "work_attempts", "work_error", "work_dead_at"]
+_DUE = [field.name for field in Work._meta.get_fields()]
+"""All columns of the work: what is marked begins anew, whatever became of it before."""
 
 
 def mark_photos(media_ids: Iterable[UUID]) -> None:

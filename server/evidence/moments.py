@@ -18,6 +18,8 @@ from server.messaging.models import ClockReading
 
 Source = PhotoCheck.Source
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""What a phone says beyond is taken for these: no calendar of every zone holds the ends of time."""
 FIRST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
 """A camera whose clock was never set says 1970, 1980 or 2000."""
 
@@ -78,19 +80,22 @@ def reading_at(
     return best
 
 
+def within_calendars(shown: datetime) -> datetime:
+    """The moment, or the end of time that it lies beyond."""
+    return min(max(shown, EARLIEST), LATEST)
+
+
 def corrected(shown: datetime, offset_ms: int | None) -> datetime:
     """The moment that a clock showed, told by ours."""
-    try:
-        return shown - timedelta(milliseconds=offset_ms or 0)
-    except OverflowError:  # a clock at the end of time
-        return shown
+    return within_calendars(within_calendars(shown) - timedelta(milliseconds=offset_ms or 0))
 
 
 def moments_of(
     media: MediaObject, facts: Facts | None, readings: Sequence[ClockReading]
 ) -> Moments:
     """The times of a photo, by what was measured of its phone's clock."""
-    phone, exif = media.taken_at, facts.exif_at if facts else None
+    phone = within_calendars(media.taken_at) if media.taken_at else None
+    exif = within_calendars(facts.exif_at) if facts and facts.exif_at else None
     reading = reading_at(readings, phone, arrived=media.created_at) if phone else None
     offset = reading.offset_ms if reading else None
     phone_corrected = corrected(phone, offset) if phone else None
@@ -125,7 +130,7 @@ def action_at(action: VisitAction, readings: Sequence[ClockReading]) -> datetime
     What an office does is done by our own clock.
     """
     if action.action not in (CHECK_IN, COMPLETE):
-        return action.at
+        return within_calendars(action.at)
     reading = reading_at(readings, action.at, arrived=action.received_at)
     return corrected(action.at, reading.offset_ms if reading else None)
 

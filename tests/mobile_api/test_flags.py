@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -143,6 +143,21 @@ def test_a_phone_that_syncs_learns_of_flags_that_come_later(day, cast, phone, vi
     assert [each["code"] for each in mine["attachments"][0]["flags"]] == ["other_place"]
     changes, _cursor = ada.sync(cursor)
     assert changes == []
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_clock_at_an_end_of_time_spoils_no_record_and_no_sync(
+    day, cast, phone, visit, record, year
+):
+    photo = day.photo(cast.ada, facts={"exif_at": datetime(year, 12, 31, 23, tzinfo=UTC)})
+    MediaObject.objects.filter(pk=photo.pk).update(taken_at=datetime(year, 12, 31, 23, tzinfo=UTC))
+    submission = record(photo, visit)
+    day.work()
+    ada = phone(cast.ada)
+    (file,) = ada.get(f"/submissions/{submission.pk}")["attachments"]
+    end = "1970-01-01T08:00:00+08:00" if year == 1 else "2200-01-01T08:00:00+08:00"
+    assert file["times"]["phone"] == file["times"]["exif"] == end
+    assert str(submission.pk) in [change["id"] for change in ada.sync()[0]]
 
 
 def test_carla_sees_neither_photo_nor_flags(cast, phone, photo):

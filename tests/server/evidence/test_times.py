@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from server.activities.services.visits import return_visit
-from server.evidence.models import PhotoCheck
+from media_storage.models import MediaObject
+from server.activities.services.visits import check_in, return_visit
+from server.evidence.models import Flag, PhotoCheck
 from server.evidence.sentences import sentence
 from server.messaging.clocks import read_clock
 from tests.activities import device_of
@@ -282,6 +283,21 @@ def test_a_minute_between_exif_and_phone_is_no_flag(day, cast, made, record):
     record(photo, made)
     day.work()
     assert codes(photo) == []
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_clock_at_an_end_of_time_is_flagged_and_breaks_nothing(day, cast, visit, record, year):
+    end = datetime(year, 12, 31, 23, 30, tzinfo=UTC)
+    read_clock(device=device_of(cast.ada), device_time=day.moment + HOUR)
+    check_in(visit_id=visit.pk, action_id=uuid4(), by=cast.ada, at=end, place=None)
+    photo = day.photo(cast.ada, taken=1, facts={"exif_at": end})
+    MediaObject.objects.filter(pk=photo.pk).update(taken_at=end)
+    record(photo, visit)
+    day.work()
+    for found in Flag.objects.all():
+        assert sentence(found)
+    assert codes(photo) == (["clock_ahead", "clock_off"] if year == 9999 else [])
+    assert codes(visit=visit, media__isnull=True) == (["clock_ahead"] if year == 9999 else [])
 
 
 def test_a_photo_without_any_time_is_not_held_against_the_visit(day, cast, made, record):
