@@ -96,9 +96,10 @@ def _check_directory(file: BinaryIO) -> None:
     end = file.read(single_type.TAIL)
     place = end.rfind(b"PK\x05\x06")
     length = int.from_bytes(end[place + 12 : place + 16], "little")
-    if place < 0 or length > MAX_DIRECTORY_BYTES:
-        # The length of a ZIP64, which no phone's document needs, is too large as well.
-        raise Refused(Reason.BROKEN, f"a directory of {length} bytes")
+    if place < 0:
+        raise Refused(Reason.BROKEN, "no directory")
+    if length > MAX_DIRECTORY_BYTES:  # so is the length of a ZIP64, which no phone's document needs
+        raise Refused(Reason.UNPACKS_TOO_LARGE, f"a directory of {length} bytes")
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], *, size: int) -> None:

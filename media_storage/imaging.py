@@ -25,6 +25,7 @@ MAX_DRAFT_PIXELS = 220_000_000
 """Of a baseline JPEG, which is decoded at a fraction of its size: phones make 108 and 200 megapixels."""
 MAX_WEBP_PIXELS = 24_000_000
 """Its decoder keeps four copies of the picture."""
+BAND_PIXELS = 4_000_000
 MAX_PROFILE_BYTES = 1024 * 1024
 """Of a colour profile; a display's has a few thousand."""
 
@@ -127,7 +128,7 @@ def _reduced(image: Image.Image, side: int) -> Image.Image:
     """Within a square of `side`, in eight-bit RGB or grey, in sRGB."""
     size = _fit(image.size, side)
     if image.mode not in ("RGB", "L", "CMYK"):
-        image = _plain(image)
+        image = _plain_by_bands(image, size)
     if size != image.size:
         profile = image.info.get("icc_profile")
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -138,6 +139,25 @@ def _reduced(image: Image.Image, side: int) -> Image.Image:
 def _upright(image: Image.Image, orientation: Any) -> Image.Image:
     turn = _UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
+
+
+def _plain_by_bands(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Plain, and not much larger than `size`. Of a large picture no plain copy is made as a whole."""
+    factor = min(image.width // size[0], image.height // size[1])
+    if factor < 2:
+        return _plain(image)
+    width, height = -(-image.width // factor), -(-image.height // factor)
+    # Of whole factors, so that no pixel of the result is made of two bands.
+    rows = max(1, BAND_PIXELS // image.width // factor) * factor
+    made = None
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        small = _plain(band).reduce(factor)
+        made = made or Image.new(small.mode, (width, height))
+        made.paste(small, (0, top // factor))
+    assert made is not None  # noqa: S101 - a picture has rows
+    made.info = image.info
+    return made
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -29,6 +29,11 @@ LONGEST_MS = 7 * 86_400_000
 ISO_MEDIA = "iso-media"
 _DEMUXERS = {ISO_MEDIA: "mov", "amr": "amr", "mp3": "mp3", "wav": "wav"}
 _DECODERS = "h264,hevc,mpeg4,h263,vp8,vp9,av1,libdav1d,mjpeg"
+_SOUNDS = (
+    "aac,alac,flac,opus,vorbis,mp2,mp2float,mp3,mp3float,ac3,eac3"
+    ",amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms"
+    ",pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_alaw,pcm_mulaw"
+)
 _BOXES = 10_000
 
 
@@ -45,6 +50,9 @@ def look(file: BinaryIO, *, signature: str, kind: str, side: int) -> Iterator[To
         yield Told(note="no_tool")
         return
     report = _probe(file, signature)
+    if report is None:
+        yield Told(note="no_preview")
+        return
     told = Told(duration_ms=_duration(report))
     if kind == "audio":
         _check_audio(report)
@@ -79,16 +87,20 @@ def _check_boxes(file: BinaryIO) -> None:
         raise Refused(Reason.BROKEN, "no index")
 
 
-def _probe(file: BinaryIO, signature: str) -> Mapping[str, Any]:
+def _probe(file: BinaryIO, signature: str) -> Mapping[str, Any] | None:
+    """None where it would take a decoder that we do not let loose on strangers' files."""
     entries = (
         "format=duration:stream=codec_type,width,height,duration"
         ":stream_disposition=attached_pic:stream_side_data=rotation"
     )
     command = [
         *("ffprobe", "-v", "error", *_input(signature)),
+        *("-codec_whitelist", f"{_DECODERS},{_SOUNDS}"),
         *("-show_entries", entries, "-of", "json", "{file}"),
     ]
     ended = run_program(command, file, cpu_seconds=PROBE_SECONDS, most=MAX_REPORT)
+    if ended.code and "not on whitelist" in ended.errors:
+        return None
     if ended.code:
         raise Refused(_why(ended), f"ffprobe {ended.code}: {ended.errors[-300:]}")
     try:

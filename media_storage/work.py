@@ -5,7 +5,9 @@ Looking happens in a bounded process (media_storage.bounded): nothing here opens
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +29,8 @@ from media_storage.signals import media_processed, media_shown
 from media_storage.stores import ObjectMissing, get_store
 from server.core import clock, schedule, work
 
+logger = logging.getLogger(__name__)
+
 IN_MEMORY = 8 * 1024 * 1024
 DRAFT_TIME = timedelta(days=1)
 """No write takes so long: what is older was left behind."""
@@ -35,6 +39,8 @@ DISTURBED_TRIES = 3
 LONGEST_STEP = timedelta(seconds=90)
 """Two tries of a bounded process, and storing what it gave."""
 POSTER_SIDE = 1600
+
+_DISTURBED = re.compile(r"try (\d+): ")
 
 State = MediaObject.State
 UNFINISHED = (State.STORED, State.PROCESSING)
@@ -53,17 +59,24 @@ def process(media: MediaObject) -> None:
     try:
         _process(media)
     except Refused as refused:
-        _reject(media, refused.code)
+        _reject(media, refused.code, refused.cause)
     except bounded.Disturbed as disturbed:
-        if media.work_attempts < DISTURBED_TRIES:
-            raise work.TemporaryFailure(str(disturbed)) from disturbed
-        _reject(media, disturbed.code)
+        tries = _disturbed_tries(media) + 1
+        if tries < DISTURBED_TRIES:
+            raise work.TemporaryFailure(f"try {tries}: {disturbed}") from disturbed
+        _reject(media, disturbed.code, disturbed.cause)
     except bounded.Unstartable as unstartable:
         raise work.TemporaryFailure(str(unstartable)) from unstartable
     except ObjectMissing as missing:
         raise work.PermanentFailure(f"no bytes in the store: {media.key}") from missing
     except StoreUnavailable as down:
         raise work.TemporaryFailure(str(down)) from down
+
+
+def _disturbed_tries(media: MediaObject) -> int:
+    """How often it was disturbed just before: the row's last error says so, its attempts count more."""
+    said = _DISTURBED.match(media.work_error)
+    return int(said[1]) if said else 0
 
 
 def _process(media: MediaObject) -> None:
@@ -187,8 +200,9 @@ def _write(media: MediaObject, told: Told | None, made: list[Rendition]) -> None
     )
 
 
-def _reject(media: MediaObject, code: str) -> None:
+def _reject(media: MediaObject, code: str, cause: str) -> None:
     """The record stays, with its reason; what was shown of it goes."""
+    logger.warning("media %s refused: %s %s", media.id, code, cause)
     keys = list(media.renditions.values_list("key", flat=True))
     with transaction.atomic():
         _finish(media, None, [], state=State.REJECTED, reject_code=code)

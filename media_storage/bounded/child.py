@@ -28,6 +28,7 @@ from media_storage.bounded.wire import (
     Refusal,
     Result,
     Usage,
+    peak_bytes,
     receive_order,
     send,
 )
@@ -121,12 +122,3 @@ def _cpu_seconds() -> float:
 
 def _usage(begun: float) -> Usage:
     return Usage(cpu_seconds=_cpu_seconds() - begun, peak_bytes=peak_bytes())
-
-
-def peak_bytes() -> int:
-    """The most memory that this process ever had."""
-    with suppress(OSError, ValueError, IndexError):
-        # getrusage's ru_maxrss would tell of the worker too, from which this process was forked.
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

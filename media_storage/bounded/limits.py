@@ -11,7 +11,7 @@ MB = 1024 * 1024
 class Limits:
     """Of one job. A program that the job starts (ffmpeg) has the same limits again."""
 
-    memory_bytes: int = 768 * MB
+    memory_bytes: int = 640 * MB
     """Address space, so more than what it really takes: RLIMIT_AS."""
     cpu_seconds: int = 20
     wall_seconds: float = 40.0

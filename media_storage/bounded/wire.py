@@ -5,8 +5,11 @@ Never pickle: what a child says that a file has taken over must remain data.
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,10 +20,19 @@ _LENGTH = struct.Struct("!I")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of the child: CPU time of this job, its programs included; the most memory it ever had."""
+    """Of the child: CPU time of this job, its programs included; the most memory it ever had, or 0."""
 
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    with suppress(OSError, ValueError, IndexError):
+        # getrusage's ru_maxrss would tell of the process too from which this one was forked.
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Order(msgspec.Struct):

@@ -116,3 +116,10 @@ def burn(file: BinaryIO, *, seconds: float) -> int:
     while time.process_time() < until:
         pass
     return os.getpid()
+
+
+def abort(file: BinaryIO, *, megabytes: int) -> None:
+    """As a library does in C++ that gets no more memory."""
+    kept = bytearray(b"x") * (megabytes << 20)
+    os.kill(os.getpid(), signal.SIGABRT)
+    del kept

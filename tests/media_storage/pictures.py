@@ -10,9 +10,11 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -45,6 +47,17 @@ def jpeg_with_exif(width: int, height: int, *, orientation: int) -> bytes:
     exif[0x010F] = "Camera of the test"
     exif.get_ifd(0x8825).update({1: "N", 2: (33.0, 0.0, 0.0), 3: "E", 4: (108.0, 0.0, 0.0)})
     return jpeg(width, height, exif=exif, comment=b"a comment of the camera")
+
+
+def camera_exif() -> Image.Exif:
+    """Of a phone that knows its time, its zone and its place."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Camera of the test", "T 1"
+    times = {0x9003: "2026:11:03 09:30:15", 0x9011: "+08:00", 0x9291: "250"}
+    exif.get_ifd(0x8769).update(times)
+    north, east = (33.0, 7.0, 30.0), (108.0, 15.0, 0.0)
+    exif.get_ifd(0x8825).update({1: "N", 2: north, 3: "E", 4: east, 0x1F: 4.5})
+    return exif
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -174,6 +187,15 @@ def pdf_of(objects: list[str], trailer: str) -> bytes:
     table = "".join(f"{place:010} 00000 n \n" for place in places)
     end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
     return content + f"{end}trailer\n<< {trailer} >>\nstartxref\n{len(content)}\n%%EOF\n".encode()
+
+
+@contextmanager
+def in_a_file(content: bytes) -> Iterator[IO[bytes]]:
+    """Where a bounded process can read it."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file
 
 
 def has_ffmpeg() -> bool:

@@ -105,7 +105,7 @@ def test_a_row_whose_work_kills_its_worker_every_time_ends_as_a_dead_row():
     row, done, given_up = make_row(), [], []
     pump = pump_for(done.append, max_lost=3, given_up=lambda row, why: given_up.append(why))
     for _ in range(3):
-        [_claimed] = work.claim(pump)  # and the worker is gone
+        [_row] = work.claim(pump)  # and the worker is gone
         end_leases()
     assert work.drain(pump) == 1
     row.refresh_from_db()
