@@ -214,17 +214,18 @@ class Rendition(models.Model):
     """A smaller copy of a picture, upright and without metadata: what pages and phones show.
 
     Of a video a frame, of a PDF its first page. The small one is there before the large one.
-    `shared` is the copy for others than the inspectors and offices: with a watermark, and with faces
-    blurred where the instrument wants it.
+    `shared` is the copy for those who may not open the original (server.sharing): with a watermark, and
+    with faces hidden where the instrument wants it; `shared_small` is made from it, without a watermark.
     """
 
     class Name(models.TextChoices):
         SMALL = "small", _("小图（320）")
         LARGE = "large", _("大图（1600）")
         SHARED = "shared", _("共享图（水印）")
+        SHARED_SMALL = "shared_small", _("共享图的小图（320）")
 
     media = models.ForeignKey(MediaObject, models.CASCADE, related_name="renditions")
-    name = models.CharField(max_length=8, choices=Name)
+    name = models.CharField(max_length=16, choices=Name)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField()
@@ -236,7 +237,8 @@ class Rendition(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["media", "name"], name="rendition_once"),
             models.CheckConstraint(
-                name="rendition_name_known", condition=Q(name__in=["small", "large", "shared"])
+                name="rendition_name_known",
+                condition=Q(name__in=["small", "large", "shared", "shared_small"]),
             ),
         ]
 

@@ -23,4 +23,5 @@ JOBS: dict[str, Job] = {
     "pdf": Job("media_storage.documents:look_into_pdf"),
     "office": Job("media_storage.documents:check_office"),
     "recording": Job("media_storage.recordings:look"),
+    "shared": Job("media_storage.sharing:make_shared_copy"),
 }

@@ -13,9 +13,15 @@ from rest_framework import serializers
 from media_storage.models import Facts, MediaObject
 from media_storage.services import readable_url
 from mobile_api.serializers.care import DeletedOut, deleted_of
-from mobile_api.serializers.common import Place, Reader, Shape, place_of
+from mobile_api.serializers.common import Place, Shape, place_of
 from mobile_api.serializers.evidence import MediaEvidence
 from server.care.originals import READABLE
+from server.sharing.showing import (
+    Shown,
+    may_open_original,
+    pictures_for_reader,
+    state_for_reader,
+)
 
 
 class MediaIn(Shape):
@@ -104,8 +110,8 @@ class RenditionOut(Shape):
     content_type = serializers.CharField()
     url = serializers.SerializerMethodField(help_text="Lasts minutes; ask again.")
 
-    def get_url(self, rendition: Any) -> str:
-        return readable_url(rendition, base_url=self.context["base_url"])
+    def get_url(self, shown: Shown) -> str:
+        return readable_url(shown.rendition, base_url=self.context["base_url"])
 
 
 class CameraOut(Shape):
@@ -138,7 +144,9 @@ class FactsOut(Shape):
 
 class MediaOut(MediaEvidence):
     id = serializers.UUIDField()
-    state = serializers.ChoiceField(choices=MediaObject.State.choices)
+    state = serializers.SerializerMethodField(
+        help_text="`processing` as well while the shared copy, all that the reader may get, is made."
+    )
     reason = serializers.CharField(source="reject_reason")
     note = serializers.CharField()
     filename = serializers.CharField()
@@ -158,7 +166,18 @@ class MediaOut(MediaEvidence):
     deleted = serializers.SerializerMethodField(
         help_text="Of a file that was deleted: its certificate. Null while the bytes are going."
     )
-    renditions = RenditionOut(many=True)
+    renditions = serializers.SerializerMethodField(
+        help_text="Whoever may open the original: small, large, shared. Others: small and shared, both "
+        "with faces hidden where the instrument wants it."
+    )
+
+    @extend_schema_field(serializers.ChoiceField(choices=MediaObject.State.choices))
+    def get_state(self, media: MediaObject) -> str:
+        return state_for_reader(media)
+
+    @extend_schema_field(RenditionOut(many=True))
+    def get_renditions(self, media: MediaObject) -> Any:
+        return RenditionOut(pictures_for_reader(media), many=True, context=self.context).data
 
     @extend_schema_field(Place(allow_null=True))
     def get_location(self, media: MediaObject) -> dict[str, float | None] | None:
@@ -171,10 +190,7 @@ class MediaOut(MediaEvidence):
 
     def get_original(self, media: MediaObject) -> bool:
         """A rejected file is nobody's to open: it may be hostile."""
-        if media.state not in READABLE:
-            return False
-        reader: Reader = self.context["reader"]
-        return media.owner_id == reader.user.pk or reader.may_open_original(media)
+        return media.state in READABLE and may_open_original(media)
 
     @extend_schema_field(DeletedOut(allow_null=True))
     def get_deleted(self, media: MediaObject) -> dict[str, Any] | None:

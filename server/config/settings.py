@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "server.findings",
     "server.evidence",
     "server.care",
+    "server.sharing",
     "server.messaging",
     "server.console",
     "mobile_api",

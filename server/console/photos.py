@@ -21,6 +21,7 @@ from server.evidence.queries import SHOWN, flags_shown_to
 from server.evidence.sentences import metres
 from server.grid.coordinates import Point, distance_m
 from server.grid.models import User
+from server.sharing.showing import may_open_original, original_open_to
 
 State = MediaObject.State
 
@@ -51,6 +52,10 @@ _OF_KIND = {
     "audio": Q(content_type__startswith="audio/"),
     "pdf": Q(content_type="application/pdf"),
 }
+
+_WITH_THE_RIGHT = Rendition.Name.SMALL, Rendition.Name.LARGE
+_WITHOUT = Rendition.Name.SHARED_SMALL, Rendition.Name.SHARED
+"""Whoever may not open the original never sees what was made without hiding faces."""
 
 MOMENT = Coalesce("photo_check__moment", "taken_at", "facts__exif_at", "created_at")
 """When it was most likely made: as checked, as the phone says, as the file says, else its arrival."""
@@ -121,7 +126,7 @@ def shown_to(
     flags = flags_shown_to(user).prefetch_related(None) if flags is None else flags
     pictures: dict[str, Any] = {
         name: FilteredRelation("renditions", condition=Q(renditions__name=name))
-        for name in (Rendition.Name.SMALL.value, Rendition.Name.LARGE.value)
+        for name in Rendition.Name.values
     }
     columns = {
         f"{name}_{column}": F(f"{name}__{column}")
@@ -132,7 +137,11 @@ def shown_to(
         rows.select_related("owner", "facts", "photo_check")
         .defer("facts__exif")
         .annotate(**pictures)
-        .annotate(**columns)
+        .annotate(
+            **columns,
+            original_open=original_open_to(user),
+            shared_failed=F("shared_copy__failed_code"),
+        )
         .prefetch_related(Prefetch("flags", flags, to_attr=SHOWN))
     )
 
@@ -150,12 +159,13 @@ def photo_of(
     `flags`: those of the place that is shown (see `flags_at`); without it those of all places.
     """
     flags = getattr(media, SHOWN) if flags is None else flags
+    small, large = _WITH_THE_RIGHT if may_open_original(media) else _WITHOUT
     return Photo(
         media=media,
         caption=caption or media.filename,
         kind=kind_of(media.content_type),
-        small=_picture(media, Rendition.Name.SMALL),
-        large=_picture(media, Rendition.Name.LARGE),
+        small=_picture(media, small),
+        large=_picture(media, large),
         place=_place(media, school),
         about=about,
         notes=list(_notes(media)),
@@ -231,5 +241,13 @@ def _notes(media: MediaObject) -> Iterator[Shown]:
         yield Shown(RED, media.reject_reason)
     elif media.state != State.READY:
         yield shown(State(media.state))
+    elif not may_open_original(media) and _copy_is_to_come(media):
+        yield Shown(GREY, _("共享图正在生成"))
     if media.note:
         yield Shown(GREY, media.note)
+
+
+def _copy_is_to_come(media: MediaObject) -> bool:
+    names = ("large_key", "shared_key", "shared_failed")
+    plain, made, failed = (getattr(media, name) for name in names)
+    return plain is not None and made is None and not failed

@@ -15,6 +15,7 @@ from statistics import median
 from tests.benchmarks.load import Outcome
 from tests.benchmarks.processes import Memory
 from tests.benchmarks.renditions import Result
+from tests.benchmarks.shared import Figure as SharedFigure
 
 PRODUCT = ("api", "live", "worker")
 TITLES = {
@@ -119,7 +120,11 @@ def say_renditions(result: Result) -> None:
 
 
 def write(
-    path: Path, figures: Sequence[Figure], memory: Sequence[Memory], renditions: Result | None
+    path: Path,
+    figures: Sequence[Figure],
+    memory: Sequence[Memory],
+    renditions: Result | None,
+    shared: Sequence[SharedFigure] = (),
 ) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,6 +137,7 @@ def write(
         "memory": [asdict(each) for each in memory],
         "product_pss_mb": round(product_megabytes(memory), 1),
         "renditions": asdict(renditions) if renditions else None,
+        "shared": [asdict(each) for each in shared],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -51,7 +51,7 @@ def _documents(ledger: dict[str, Any]) -> Iterator[str]:
 
 
 def _photos(ledger: dict[str, Any]) -> Iterator[str]:
-    """Every photo is in the store, byte for byte, and ready with its two renditions."""
+    """Every photo is in the store, byte for byte, and ready with its renditions and shared copies."""
     from server.activities.models import SubmissionAttachment
 
     rows = {
@@ -74,7 +74,7 @@ def _photos(ledger: dict[str, Any]) -> Iterator[str]:
             media = rows[place]
             if digest != expected[place]:
                 yield f"photo {place}: {digest or 'no bytes in the store'}"
-            if media.state != "ready" or len(media.renditions.all()) != 2:
+            if media.state != "ready" or len(media.renditions.all()) != 4:
                 yield f"photo {place}: {media.state} {media.work_error}"
 
 

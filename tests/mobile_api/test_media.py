@@ -99,7 +99,9 @@ def test_reading_a_file_costs_the_same_with_facts_and_renditions(
     path = f"/media/{declared['id']}"
     ada.post(f"{path}/complete")
     work.drain(PUMP)
-    with django_assert_max_num_queries(5):  # who asks, twice; the file; its renditions
+    with django_assert_max_num_queries(
+        11
+    ):  # who asks and what they may open; file, renditions, flags
         ada.get(path)
 
 
@@ -194,5 +196,5 @@ def test_the_office_sees_the_photos_of_its_schools_but_does_not_upload_them(
 def test_reading_a_photo_costs_few_queries(cast, phone, declared, django_assert_max_num_queries):
     ada = phone(cast.ada)
     ada.post("/media", declared, status=201)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         ada.get(f"/media/{declared['id']}")

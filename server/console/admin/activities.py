@@ -51,6 +51,7 @@ from server.grid.models import Area, School, User
 from server.grid.queries import areas_visible_to, schools_in_office_of
 from server.instruments.models import Instrument
 from server.instruments.queries import instruments_visible_to
+from server.sharing.services import remake_copies
 
 
 class ActivityForm(ConsoleForm):
@@ -233,6 +234,7 @@ class ActivityAdmin(ScopedAdmin):
         if row.state == Activity.State.PUBLISHED:
             hint = _("未完成的任务不能再签到。此操作不能撤回。")
             return {
+                **self._sharing(),
                 "close": Deed(
                     label=_("结束活动"),
                     do=self._close,
@@ -241,8 +243,17 @@ class ActivityAdmin(ScopedAdmin):
                     confirm=_("结束“%(title)s”") % {"title": row.title},
                 ),
                 **hold_deed(request, "activity"),
+                **self._sharing(),
             }
-        return hold_deed(request, "activity")
+        return {**hold_deed(request, "activity"), **self._sharing()}
+
+    def _sharing(self) -> Mapping[str, Deed]:
+        hint = _("督导工具的遮挡设置、学校名称等改过之后，按现在的内容重做。")
+        return {"share": Deed(label=_("重做共享图"), do=self._remake, hint=hint)}
+
+    def _remake(self, request: HttpRequest, row: Activity) -> Text:
+        count = remake_copies(activity_id=row.pk, by=person(request))
+        return _("正在检查 %(n)s 张图片的共享图，有变化的会重做。") % {"n": count}
 
     def _publish(self, request: HttpRequest, row: Activity) -> Text:
         activity = publish_activity(activity_id=row.pk, by=person(request))

@@ -18,9 +18,10 @@ from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from server.console.access import person
-from server.console.admin.base import Deed, ScopedAdmin, Tool
+from server.console.admin.base import Deed, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.flags import Flagged, apart, explain_deeds, recheck_deed
+from server.console.admin.sharing import SharingPages
 from server.console.care import (
     delete_deed,
     deletion_facts,
@@ -63,10 +64,10 @@ class CountedAt(AtSchool):
 
 
 @admin.register(MediaObject)
-class MediaAdmin(ScopedAdmin):
+class MediaAdmin(SharingPages):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
     list_filter = ["state", CountedIn, CountedAt, Flagged, DeadPhoto, Period]
-    search_fields = ["filename", "owner__name"]
+    search_fields = ["filename", "owner__name", "sha256"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
 
@@ -107,11 +108,13 @@ class MediaAdmin(ScopedAdmin):
             **original_deed(request, row),
             **hold_deed(request, "media"),
             **delete_deed(request, row),
+            **self.sharing_deeds(row),
             **explains,
         }
 
     def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
-        return [Tool(_("全部照片"), self.link("gallery"), "photo_library"), log_tool(row.pk)]
+        gallery = Tool(_("全部照片"), self.link("gallery"), "photo_library")
+        return [gallery, *self.sharing_tools(row), log_tool(row.pk)]
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
         side = side_of(person(request), row)
@@ -126,6 +129,7 @@ class MediaAdmin(ScopedAdmin):
         return {
             "gallery": ("gallery/", self.gallery_view),
             "side": ("<uuid:object_id>/side/", self.side_view),
+            **self.sharing_pages(),
         }
 
     def gallery_view(self, request: HttpRequest) -> HttpResponse:
