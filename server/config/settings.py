@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.receipts",
     "server.messaging",
     "server.console",
     "mobile_api",
@@ -172,6 +173,15 @@ REFUSED_DOCUMENT_DAYS = env.int("REFUSED_DOCUMENT_DAYS", default=30)
 """How long the office can still read what a phone sent and we refused."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+
+# ---- receipts -------------------------------------------------------------------------------
+
+RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
+RECEIPT_KEY_FILE = env.str("RECEIPT_KEY_FILE", default="")
+"""The keys that sign receipts: 64 hexadecimal digits each (server.receipts.keys)."""
+RECEIPT_KEY_MADE = not (PRODUCTION or RECEIPT_KEY or RECEIPT_KEY_FILE)
+if RECEIPT_KEY_MADE:
+    RECEIPT_KEY_FILE = str(VAR_DIR / "receipt-key")
 
 # ---- language, time, files ------------------------------------------------------------------
 
