@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import takewhile
@@ -425,13 +425,12 @@ def _key_content(public: str, **more: Json) -> Content:
 
 
 @transaction.atomic
-def rotate(*, to: PrivateKey, prepare: Callable[[], None] = lambda: None) -> Receipt:
+def rotate(*, to: PrivateKey) -> Receipt:
     """Let the chain go on with another key: the one that it stands on signs this, and so does the new.
 
-    `prepare` runs under the lock, before anything is written. Raises KeyUnusable, also where the chain
-    stands on the new key already.
+    Raises KeyUnusable, also for a key that the chain had before.
     """
-    return _change_key(to, lost=False, prepare=prepare)
+    return _change_key(to, lost=False)
 
 
 @transaction.atomic
@@ -440,10 +439,10 @@ def replace_lost_key(*, to: PrivateKey) -> Receipt:
 
     Whoever verifies must be told of the new key by another way. Raises KeyUnusable.
     """
-    return _change_key(to, lost=True, prepare=lambda: None)
+    return _change_key(to, lost=True)
 
 
-def _change_key(to: PrivateKey, *, lost: bool, prepare: Callable[[], None]) -> Receipt:
+def _change_key(to: PrivateKey, *, lost: bool) -> Receipt:
     chain = _locked(wait=True)
     if chain is None or not chain.position:
         raise KeyUnusable("there is no chain yet: its first key is the one that is given")
@@ -451,7 +450,6 @@ def _change_key(to: PrivateKey, *, lost: bool, prepare: Callable[[], None]) -> R
         raise KeyUnusable(f"the chain stands on key {to.id} already")
     if Receipt.objects.filter(kind=KEY_KIND, subject=key_subject(to.public)).exists():
         raise KeyUnusable(f"key {to.id} was the chain's before: make a new one")
-    prepare()
     writer = Writer(chain, to, clock.now()) if lost else Writer.on(chain)
     content = _key_content(to.public, **({"lost": True} if lost else {}))
     writer.add(KEY_KIND, key_subject(to.public), content, countersigned_by=None if lost else to)

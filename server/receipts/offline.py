@@ -396,10 +396,13 @@ def _text_of(name: str) -> str:
         return ""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `verify` wants to know; the server's command has the same."""
+def add_arguments(parser: argparse.ArgumentParser, *, file_nargs: str | None = None) -> None:
+    """What `verify` wants to know; the server's command has the same, and may do without a file."""
     parser.add_argument(
-        "file", type=Path, help="an archive (.zip), or the file of one receipt or day"
+        "file",
+        type=Path,
+        nargs=file_nargs,
+        help="an archive (.zip), or the file of one receipt or day",
     )
     parser.add_argument(
         "--key", action="append", default=[], help="a public key that you trust, or a file with it"
