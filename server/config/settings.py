@@ -312,6 +312,9 @@ UNFOLD = {
                         "instruments_instrument_changelist",
                     ),
                     _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "每日存证"), "verified", "receipts_dayhead_changelist"
+                    ),
                 ],
             },
             {

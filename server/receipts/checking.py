@@ -129,7 +129,7 @@ class _Check:
         if chain.open_day:
             rows = rows.filter(day__lt=chain.open_day)
         days = []
-        for row in rows.defer("nodes").iterator():
+        for row in rows.iterator():
             statement = self._statement(row)
             if statement:
                 days.append(statement)
@@ -267,6 +267,7 @@ def column_differences(row: Receipt | DayHead, statement: Statement) -> list[str
     else:
         names = ("number", "first", "count")
         moment, made = row.closed_at, body["closed_at"]
+        expected["root"] = body["root"]
     expected |= {name: str(body[name]) for name in names}
     found = {name: str(getattr(row, name)) for name in expected}
     wrong = [name for name in expected if found[name] != expected[name]]

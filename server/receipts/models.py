@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from server.core.ids import new_id
-from server.receipts.proof import KEY_KIND, Statement
+from server.receipts.proof import KEY_KIND, Statement, root
 
 
 class Chain(models.Model):
@@ -115,6 +115,17 @@ class DayHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day:%Y-%m-%d}"
+
+    @property
+    def node_list(self) -> list[bytes]:
+        """The nodes one by one."""
+        raw = bytes(self.nodes)
+        return [raw[start : start + 32] for start in range(0, len(raw), 32)]
+
+    @property
+    def root(self) -> str:
+        """Over the nodes: what the body's root must be."""
+        return root(self.node_list).hex()
 
     @property
     def statement(self) -> Statement:

@@ -28,6 +28,7 @@ from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.links import page_link
 from server.console.admin.media import photo_of
+from server.console.admin.receipts import ReceiptPages
 from server.console.answers import read_answers
 from server.console.filters import (
     ReceivedPeriod,
@@ -154,10 +155,11 @@ class SubmissionAdmin(ScopedAdmin):
             "record": record,
             "conflicts": row.conflicts.select_related("sender"),
             "newer": row.replacements.all(),
+            "receipts": ReceiptPages(self).part(row),
         }
 
     def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
-        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view), **ReceiptPages(self).routes}
 
     def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         return document(self.row(request, object_id))

@@ -1,4 +1,5 @@
-// The console's few scripts: photos full screen, searching a list of boxes, selects that submit.
+// The console's few scripts: photos full screen, searching a list of boxes, selects that submit,
+// printing.
 "use strict";
 
 (function photos() {
@@ -80,4 +81,8 @@ for (const button of document.querySelectorAll("[data-unfolds]")) {
     }
     button.parentElement.remove();
   });
+}
+
+for (const button of document.querySelectorAll("[data-prints]")) {
+  button.addEventListener("click", () => window.print());
 }
