@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from mobile_api.serializers.common import Shape
 from server.receipts.models import DayHead, Receipt
-from server.receipts.queries import Proofs, envelope
+from server.receipts.queries import Proofs, envelope, public_key_of
 
 
 class StatementOut(Shape):
@@ -77,10 +77,10 @@ class KeyOut(Shape):
         return row.subject.hex[:16]
 
     def get_public_key(self, row: Receipt) -> str:
-        return str(row.statement.body["content"]["public_key"])
+        return public_key_of(row)
 
     def get_algorithm(self, row: Receipt) -> str:
-        return str(row.statement.body["content"]["algorithm"])
+        return "Ed25519"
 
     @extend_schema_field(StatementOut)
     def get_statement(self, row: Receipt) -> dict[str, Any]:

@@ -456,8 +456,3 @@ def _change_key(to: PrivateKey, *, lost: bool) -> Receipt:
     chain.key = to.id
     writer.save()
     return Receipt.objects.get(pk=chain.position)
-
-
-def public_keys() -> list[Receipt]:
-    """The receipts that brought the chain's keys, in order."""
-    return list(Receipt.objects.filter(kind=Receipt.Kind.KEY).order_by("position"))

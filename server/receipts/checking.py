@@ -38,6 +38,7 @@ from server.receipts.proof import (
     check_signature,
     differences,
     is_proved,
+    key_id,
 )
 from server.receipts.queries import Proofs, key_receipts, receipts_of
 
@@ -198,6 +199,9 @@ class _Check:
         position, hash = (last.body["position"], last.hash) if last else (0, "")
         if (position, hash) != (chain.position, chain.last_hash):
             yield Flaw("missing", "the chain", f"ends at receipt {position}, not {chain.position}")
+        keys = walk.keys.public
+        if chain.key != (key_id(keys[-1]) if keys else ""):
+            yield Flaw("key", "the chain", f"stands on key {chain.key}, which is not its last")
         head = max(walk.days.values(), key=lambda day: int(day.body["number"]), default=None)
         first = head.body["first"] + head.body["count"] if head else 1
         day = datetime.fromisoformat(head.body["day"]).date() if head else None
@@ -389,7 +393,7 @@ def _measure(key: str | None) -> tuple[str, int] | None:
         for chunk in get_store().read(key):
             hash.update(chunk)
             size += len(chunk)
-    except ObjectMissing:
+    except (ObjectMissing, ValueError):  # nothing there, or no place where anything could be
         return None
     return hash.hexdigest(), size
 
@@ -412,7 +416,7 @@ def check_submission(submission: Submission, *, most_bytes: int) -> Report:
             result.flaws += check_signature(statement, keys.signer_at(row.position))
             result.flaws += check_sequence(statement, before)
             result.flaws += _check_neighbours(row, statement)
-            result.flaws += _check_proof(row, statement, proofs, keys)
+            result.flaws += _check_proof(row, statement, proofs, check, keys)
     last = {(row.kind, row.subject): statements[row.pk] for row in rows}
     read = left = 0
     for kind, source in SOURCES.items():
@@ -467,17 +471,17 @@ def _check_neighbours(row: Receipt, statement: Statement) -> Iterator[Flaw]:
         yield Flaw("order", statement.where, "the receipt behind it is not bound to it")
 
 
-def _check_proof(row: Receipt, statement: Statement, proofs: Proofs, keys: Keys) -> Iterator[Flaw]:
+def _check_proof(
+    row: Receipt, statement: Statement, proofs: Proofs, check: _Check, keys: Keys
+) -> Iterator[Flaw]:
     """It is among the receipts of its day, and the day is signed and bound to those around it."""
     day = proofs.day_of(row)
     if day is None:
         if Chain.objects.filter(open_day__gt=row.day).exists():
             yield Flaw("missing", f"day {row.day}", "removed from the chain")
         return
-    try:
-        head = day.statement
-    except Unreadable:
-        yield Flaw("format", f"day {row.day}", "not readable")
+    head = check._statement(day)
+    if head is None:
         return
     yield from check_signature(head, keys.signer_after(day.first + day.count - 1))
     if not is_proved(statement, proofs.of(row) or {}, head):

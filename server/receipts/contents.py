@@ -218,8 +218,12 @@ class _Forms(dict[UUID, tuple[Content, str]]):
         version = (
             InstrumentVersion.objects.select_related("instrument")
             .only("version", "xform", "instrument__form_id", "instrument__title")
-            .get(pk=pk)
+            .filter(pk=pk)
+            .first()
         )
+        if version is None:  # only a check after a crude hand ever sees this
+            self[pk] = ({}, "")
+            return self[pk]
         form = {
             "id": version.instrument.form_id,
             "version": version.version,

@@ -20,7 +20,7 @@ from server.receipts import offline, proof
 from server.receipts.contents import moment
 from server.receipts.keys import KeyUnusable, private_keys
 from server.receipts.models import Chain, DayHead, Receipt
-from server.receipts.proof import ARCHIVE, Json, canonical, leaf, root
+from server.receipts.proof import ARCHIVE, Json, canonical, leaf, root, sha256
 from server.receipts.queries import Proofs, envelope, key_receipts
 
 Kind = Receipt.Kind
@@ -146,7 +146,7 @@ class _Writing:
         proofs = Proofs()
         rows = self.scope.receipts().filter(position__lte=chain.position)
         for row in rows.iterator(BATCH):
-            self.leaves.append(leaf(row.hash))
+            self.leaves.append(leaf(sha256(canonical(envelope(row)["signed"]))))
             self._list_files(row)
             line: dict[str, Json] = {"statement": envelope(row)}
             if not self.scope.is_whole and (way := proofs.of(row)):
@@ -154,7 +154,7 @@ class _Writing:
             yield line
 
     def _list_files(self, row: Receipt) -> None:
-        content = row.statement.body["content"]
+        content = envelope(row)["signed"].get("content", {})
         for file in content.get("files", ()):
             if file["media"]:
                 self.files[file["media"]["id"]] = {

@@ -13,7 +13,7 @@ from server.grid.models import User
 from server.grid.queries import OFFICES, has_role
 from server.receipts.chain import NODE_RECEIPTS
 from server.receipts.models import DayHead, Receipt
-from server.receipts.proof import RECEIPT_FILE, leaf, path_in
+from server.receipts.proof import RECEIPT_FILE, Unreadable, is_hash, leaf, path_in
 
 Kind = Receipt.Kind
 
@@ -72,13 +72,27 @@ class Proofs:
         if self._leaves[0] != (first, last):
             rows = Receipt.objects.filter(position__range=(first, last)).order_by("position")
             hashes = rows.values_list("hash", flat=True)
-            self._leaves = ((first, last), [leaf(hash) for hash in hashes])
+            self._leaves = ((first, last), [_leaf(hash) for hash in hashes])
         return self._leaves[1]
 
 
+def _leaf(hash: str) -> bytes:
+    """Of a hash that was tampered with: one that leads nowhere."""
+    return leaf(hash) if is_hash(hash) else b""
+
+
 def envelope(row: Receipt | DayHead) -> dict[str, Any]:
-    """The signed statement of a row. Raises Unreadable where the row was tampered with."""
-    return row.statement.envelope()
+    """The signed statement of a row. One that was tampered with is shown, and no verifier takes it."""
+    try:
+        return row.statement.envelope()
+    except Unreadable:
+        return {"signed": {"unreadable": row.body}, "signature": row.signature}
+
+
+def public_key_of(row: Receipt) -> str:
+    """The key that a receipt brought; empty where the row was tampered with."""
+    content = envelope(row)["signed"].get("content", {})
+    return str(content.get("public_key", ""))
 
 
 def file_of(receipt: Receipt, keys: Iterable[Receipt]) -> dict[str, Any]:

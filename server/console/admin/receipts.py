@@ -35,6 +35,7 @@ from server.receipts.queries import (
     envelope,
     file_of,
     key_receipts,
+    public_key_of,
     receipts_of,
 )
 
@@ -243,7 +244,7 @@ class DayHeadAdmin(ScopedAdmin):
             (_("序号"), row.number),
             (_("凭证数"), row.count),
             (_("封存时间"), row.closed_at),
-            (_("签名密钥"), row.statement.body["key"]),
+            (_("签名密钥"), envelope(row)["signed"].get("key", "—")),
         ]
 
     def page_tools(self, request: HttpRequest, row: DayHead) -> Sequence[Tool]:
@@ -256,7 +257,7 @@ class DayHeadAdmin(ScopedAdmin):
         return {
             "title": _("每日存证 %s") % row,
             "groups": [row.hash[at : at + GROUP] for at in range(0, len(row.hash), GROUP)],
-            "keys": [key.statement.body["content"]["public_key"] for key in key_receipts()],
+            "keys": [public_key_of(key) for key in key_receipts()],
         }
 
     def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:

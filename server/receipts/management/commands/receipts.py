@@ -30,6 +30,7 @@ from server.receipts.keys import (
 )
 from server.receipts.models import Receipt
 from server.receipts.proof import Anchors, Report, Unreadable
+from server.receipts.queries import key_receipts, public_key_of
 
 CANNOT_READ = 2
 
@@ -86,9 +87,8 @@ class Command(BaseCommand):
         self.stderr.write(f"Its public key, to be published: {public}")
 
     def _keys(self, **_options: Any) -> None:
-        for row in chain.public_keys():
-            content = row.statement.body["content"]
-            self.stdout.write(f"{row.position} {row.made_at:%Y-%m-%d} {content['public_key']}")
+        for row in key_receipts():
+            self.stdout.write(f"{row.position} {row.made_at:%Y-%m-%d} {public_key_of(row)}")
 
     def _rotate(self, *, to: Path | None, lost: bool, **_options: Any) -> None:
         new = self._new_key(to)
@@ -104,7 +104,7 @@ class Command(BaseCommand):
             if len(seeds) != 1:
                 raise CommandError(f"{to} does not hold one private key")
             return PrivateKey(bytes.fromhex(seeds[0]))
-        known = {row.statement.body["content"]["public_key"] for row in chain.public_keys()}
+        known = {public_key_of(row) for row in key_receipts()}
         fresh = [key for key in private_keys().values() if key.public not in known]
         if len(fresh) == 1:
             return fresh[0]
@@ -122,7 +122,7 @@ class Command(BaseCommand):
         return PrivateKey(bytes.fromhex(seed))
 
     def _say_rotated(self, row: Receipt) -> None:
-        public = row.statement.body["content"]["public_key"]
+        public = public_key_of(row)
         self.stdout.write(f"From receipt {row.position + 1} on this key signs: {public}")
         self.stderr.write("Publish the new public key. The old private key is of no more use.")
 
