@@ -18,7 +18,9 @@ from tests.services import POSTGRES, REDIS, SWIFT, Missing, Service, running
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
-pytest_plugins = ["tests.cast", "tests.clients", "tests.forms", "tests.activities"]
+pytest_plugins = [
+    *("tests.cast", "tests.clients", "tests.forms", "tests.activities", "tests.receipts"),
+]
 
 # A test that starts the product in a process of its own means the product, not its test settings.
 os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"

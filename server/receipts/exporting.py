@@ -25,6 +25,7 @@ from server.receipts.queries import Proofs, envelope, key_receipts
 
 Kind = Receipt.Kind
 BATCH = 500
+NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -154,16 +155,9 @@ class _Writing:
             yield line
 
     def _list_files(self, row: Receipt) -> None:
-        content = envelope(row)["signed"].get("content", {})
-        for file in content.get("files", ()):
-            if file["media"]:
-                self.files[file["media"]["id"]] = {
-                    "media": file["media"]["id"],
-                    "name": file["name"],
-                    "sha256": file["media"]["sha256"],
-                    "size": file["media"]["size"],
-                    "subject": f"{row.kind}/{row.subject}",
-                }
+        body = envelope(row)["signed"]
+        if "content" in body:
+            self.files |= {line["media"]: line for line in offline.manifest_lines(body)}
 
     def _write_documents(self, chain: Chain) -> None:
         rows = self.scope.receipts().filter(position__lte=chain.position)
@@ -190,19 +184,20 @@ def _signature(chain: Chain, raw: bytes) -> str | None:
 
 
 def verifier() -> bytes:
-    """The offline verifier as one file for Python (PEP 441)."""
+    """The offline verifier as one file for Python (PEP 441); of one release always the same bytes."""
+    files = {
+        "__main__.py": b"import sys\nfrom server.receipts.offline import main\nsys.exit(main())\n",
+        "server/__init__.py": b"",
+        "server/receipts/__init__.py": b"",
+    }
+    for module in (proof, offline):
+        name = f"{module.__name__.replace('.', '/')}.py"
+        files[name] = Path(str(module.__file__)).read_bytes()
     content = BytesIO()
     content.write(b"#!/usr/bin/env python3\n")
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("server/__init__.py", "server/receipts/__init__.py"):
-            archive.writestr(name, "")
-        for module in (proof, offline):
-            source = Path(str(module.__file__)).read_bytes()
-            archive.writestr(f"{module.__name__.replace('.', '/')}.py", source)
-        archive.writestr(
-            "__main__.py",
-            "import sys\nfrom server.receipts.offline import main\nsys.exit(main())\n",
-        )
+    with zipfile.ZipFile(content, "a") as archive:
+        for name, source in files.items():
+            archive.writestr(zipfile.ZipInfo(name, NO_DATE), source)
     return content.getvalue()
 
 

@@ -82,6 +82,7 @@ class _Archive:
         self.result = Report()
         self.subjects: dict[tuple[str, str], bytes] = {}
         self.files: dict[str, str] = {}
+        self.manifest: dict[str, dict[str, Json]] = {}
         self.documents: dict[str, str] = {}
 
     def report(self) -> Report:
@@ -147,6 +148,7 @@ class _Archive:
         body = receipt.body
         self.subjects[body["kind"], body["subject"]] = receipt.raw
         self.files |= files_of(body["content"])
+        self.manifest |= {line["media"]: line for line in manifest_lines(body)}
         document = body["content"].get("document")
         if document:
             self.documents[f"{body['kind']}/{body['subject']}"] = document["sha256"]
@@ -184,13 +186,11 @@ class _Archive:
             yield Flaw("extra", name, "a document without a receipt")
 
     def _check_manifest(self) -> Iterator[Flaw]:
-        listed = {}
-        for line in self._raw_lines("photos.jsonl"):
-            listed[str(line.get("media"))] = line.get("sha256")
-        for media, hash in self.files.items():
-            if listed.get(media) != hash:
+        listed = {str(line.get("media")): line for line in self._raw_lines("photos.jsonl")}
+        for media, line in self.manifest.items():
+            if listed.get(media) != line:
                 yield Flaw("changed", f"photos.jsonl: {media}", "not as in the receipts")
-        for media in sorted(listed.keys() - self.files.keys()):
+        for media in sorted(listed.keys() - self.manifest.keys()):
             yield Flaw("extra", f"photos.jsonl: {media}", "in no receipt")
 
     def _check_members(self) -> Iterator[Flaw]:
@@ -269,6 +269,19 @@ class _Archive:
             raise Unreadable(f"{name} is not in the archive") from None
 
 
+def manifest_lines(body: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
+    """The lines of photos.jsonl for the files that a receipt lists as received."""
+    for file in body["content"].get("files", ()):
+        if media := file["media"]:
+            yield {
+                "media": media["id"],
+                "name": file["name"],
+                "sha256": media["sha256"],
+                "size": media.get("size"),
+                "subject": f"{body['kind']}/{body['subject']}",
+            }
+
+
 def check_photos(files: Mapping[str, str], folder: Path | None) -> Iterator[Flaw]:
     """Every received file lies in the folder, whatever its name there, and no other does."""
     if folder is None:
@@ -298,9 +311,14 @@ def verify_receipt(path: Path, trust: Trust, document: Path | None = None) -> Re
         whole = parse(path.read_bytes())
     except OSError as error:
         raise Unreadable(f"{path}: {error}") from None
-    if not isinstance(whole, dict) or whole.get("type") != RECEIPT_FILE:
+    if not isinstance(whole, dict) or "type" not in whole:
         whole = {"receipt": whole}
+    elif whole["type"] != RECEIPT_FILE or whole.keys() != {"type", *PARTS}:
+        raise Unreadable(f"{path}: not the file of a receipt")
     return _Single(whole, trust).report(document)
+
+
+PARTS = ("receipt", "proof", "day", "keys")
 
 
 class _Single:

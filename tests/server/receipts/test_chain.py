@@ -25,7 +25,7 @@ from server.receipts import chain
 from server.receipts.checking import check_everything
 from server.receipts.keys import KeyUnusable, PrivateKey
 from server.receipts.models import Chain, DayHead, Receipt
-from tests.server.receipts.conftest import NOON, SECOND_KEY, County, Time
+from tests.receipts import NOON, SECOND_KEY, County, Time
 
 pytestmark = pytest.mark.django_db
 

@@ -33,7 +33,7 @@ from server.receipts.checking import Objects, check_everything, check_submission
 from server.receipts.keys import PrivateKey
 from server.receipts.models import Chain, DayHead, Receipt
 from server.receipts.proof import Anchors, Report
-from tests.server.receipts.conftest import FIRST_KEY, County, new_photo
+from tests.receipts import FIRST_KEY, County, new_photo
 
 pytestmark = pytest.mark.django_db
 
@@ -303,7 +303,7 @@ def test_two_objects_that_changed_places_are_found(chained: County):
 
 def test_a_photo_that_was_replaced_with_its_row_is_found(chained: County):
     file = SubmissionAttachment.objects.get(submission=chained.ids["photo"])
-    other = new_photo(chained.cast.ada, "1.jpg", (70, 70))
+    other = new_photo(chained.cast.ada, "other.jpg")
     other.save(force_insert=True)
     SubmissionAttachment.objects.filter(pk=file.pk).update(media=other)
     assert {flaw.place for flaw in sound().flaws} >= {"files/1.jpg/sha256", "files/1.jpg/id"}

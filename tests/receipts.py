@@ -1,10 +1,11 @@
-"""A chain with something of everything on it: two days that are closed, an empty one, one that is open."""
+"""Receipts for tests: a chain with something of everything on it, and a clock that is moved by hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import pytest
 
@@ -36,8 +37,8 @@ NOON = datetime(2026, 11, 23, 4, tzinfo=UTC)
 FIRST_KEY, SECOND_KEY = "a1" * 32, "b2" * 32
 
 
-@pytest.fixture(autouse=True)
-def keys(settings) -> None:
+@pytest.fixture
+def receipt_keys(settings) -> None:
     """The chain begins with the first and goes on with the second from Tuesday on."""
     settings.RECEIPT_KEY = f"{FIRST_KEY} {SECOND_KEY}"
 
@@ -64,7 +65,7 @@ class Time:
 
 
 @pytest.fixture
-def time(monkeypatch) -> Time:
+def held_time(monkeypatch) -> Time:
     time = Time()
     monkeypatch.setattr(clock, "now", time.now)
     return time
@@ -136,8 +137,10 @@ class County:
         return self.visit.activity.instruments.get(form_id="kitchen").current.version
 
 
-def new_photo(owner: User, name: str, size: tuple[int, int] = (64, 48)) -> MediaObject:
-    stored = store_stream(filename=name, content_type="image/jpeg", chunks=[jpeg(*size)])
+def new_photo(owner: User, name: str) -> MediaObject:
+    """Of other bytes for each name."""
+    picture = jpeg(40 + crc32(name.encode()) % 100, 48)
+    stored = store_stream(filename=name, content_type="image/jpeg", chunks=[picture])
     values = new_media_values(
         media_id=uuid4(),
         owner_id=owner.pk,
@@ -150,9 +153,9 @@ def new_photo(owner: User, name: str, size: tuple[int, int] = (64, 48)) -> Media
 
 
 @pytest.fixture
-def county(cast: Cast, visit: Visit, time: Time, settled: None) -> County:
+def county(cast: Cast, visit: Visit, held_time: Time, settled: None, receipt_keys: None) -> County:
     """Nothing received yet, no chain yet."""
-    return County(cast, visit, time)
+    return County(cast, visit, held_time)
 
 
 @pytest.fixture
@@ -182,10 +185,10 @@ def _monday(county: County) -> None:
         accept_submission(
             document=document_from_xml(other),
             device=device_of(cast.ada),
-            files=[BroughtFile("5.jpg", new_photo(cast.ada, "5.jpg", (40, 30)), fresh=True)],
+            files=[BroughtFile("5.jpg", new_photo(cast.ada, "5.jpg"), fresh=True)],
         )
     county.post_xml("edit", kitchen_xml(county.version, instance=second, old=first))
-    evidence = new_photo(cast.principal, "mended.jpg", (80, 60))
+    evidence = new_photo(cast.principal, "mended.jpg")
     evidence.save(force_insert=True)
     finding = Finding.objects.filter(state="open").order_by("created_at")[0]
     for by, step in (
