@@ -372,7 +372,7 @@ def latest(kind: str, subjects: Collection[UUID]) -> dict[UUID, Receipt]:
 def _sign_day(writer: Writer) -> None:
     chain, day = writer.chain, writer.day
     before = DayHead.objects.order_by("-number").first()
-    nodes = list(_nodes(chain.day_first))
+    nodes = list(_nodes(chain.day_first, chain.position))
     count = chain.position - chain.day_first + 1
     number = before.number + 1 if before else 1
     body: dict[str, Json] = {
@@ -404,17 +404,14 @@ def _sign_day(writer: Writer) -> None:
     logger.info("receipts: day %s closed: %s receipts, hash %s", day, count, head.hash)
 
 
-def _nodes(first: int) -> Iterator[bytes]:
-    """The roots of each 256 receipts from this position on."""
-    hashes = Receipt.objects.filter(position__gte=first).order_by("position")
-    leaves: list[bytes] = []
-    for hash in hashes.values_list("hash", flat=True).iterator(chunk_size=4096):
-        leaves.append(leaf(hash))
-        if len(leaves) == NODE_RECEIPTS:
-            yield root(leaves)
-            leaves = []
-    if leaves:
-        yield root(leaves)
+def _nodes(first: int, last: int) -> Iterator[bytes]:
+    """The roots of each 256 receipts from one position to the other."""
+    for start in range(first, last + 1, 16 * NODE_RECEIPTS):
+        end = min(start + 16 * NODE_RECEIPTS - 1, last)
+        rows = Receipt.objects.filter(position__range=(start, end)).order_by("position")
+        leaves = [leaf(hash) for hash in rows.values_list("hash", flat=True)]
+        for at in range(0, len(leaves), NODE_RECEIPTS):
+            yield root(leaves[at : at + NODE_RECEIPTS])
 
 
 # ---- keys --------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ and instruments as labels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
@@ -34,6 +34,7 @@ from server.receipts.proof import LABELS, canonical, sha256
 
 logger = logging.getLogger(__name__)
 
+D = TypeVar("D", Submission, SubmissionConflict)
 Content = dict[str, Any]
 Contents = dict[UUID, Content]
 FEW_DOCUMENTS = 10
@@ -133,6 +134,13 @@ def _document(row: Submission | SubmissionConflict) -> dict[str, Any]:
     return {"format": row.format, "size": len(raw), "sha256": sha256(raw)}
 
 
+def _few_by_few(rows: QuerySet[D], ids: Collection[UUID]) -> Iterator[D]:
+    """The rows with these ids."""
+    wanted = list(ids)
+    for start in range(0, len(wanted), FEW_DOCUMENTS):
+        yield from rows.filter(pk__in=wanted[start : start + FEW_DOCUMENTS])
+
+
 def _place(visit: Visit | None) -> Content:
     if visit is None:
         return {"visit": None, "activity": None, "school": None, LABELS: {}}
@@ -183,9 +191,8 @@ class Submissions:
         return contents
 
     def fixed(self, ids: Collection[UUID]) -> Contents:
-        rows = Submission.objects.filter(pk__in=ids).order_by()
         forms, contents = _Forms(), {}
-        for row in rows.iterator(FEW_DOCUMENTS):
+        for row in _few_by_few(Submission.objects.order_by(), ids):
             try:
                 contents[row.pk] = self._fixed(row, forms)
             except (ValueError, RecursionError):
@@ -257,7 +264,6 @@ class Conflicts:
         }
 
     def fixed(self, ids: Collection[UUID]) -> Contents:
-        rows = SubmissionConflict.objects.filter(pk__in=ids).order_by()
         return {
             row.pk: {
                 "submission": str(row.submission_id),
@@ -268,7 +274,7 @@ class Conflicts:
                 "received_at": moment(row.received_at),
                 LABELS: {},
             }
-            for row in rows.iterator(FEW_DOCUMENTS)
+            for row in _few_by_few(SubmissionConflict.objects.order_by(), ids)
         }
 
 
