@@ -44,6 +44,7 @@ from server.receipts.queries import Proofs, key_receipts, receipts_of
 
 BATCH = 200
 READERS = 4
+NAMED = 20
 SETTLED = timedelta(days=1)
 """What has no receipt after so long never got one."""
 
@@ -91,7 +92,7 @@ class _Check:
     sampled: list[_File] = field(default_factory=list)
     files: int = 0
     late: int = 0
-    certified: int = 0
+    certified: dict[UUID, str] = field(default_factory=dict)
 
     def report(self) -> Report:
         chain = Chain.objects.first() or Chain()
@@ -168,7 +169,7 @@ class _Check:
     def _check_contents(self, source: Source, newest: Mapping[UUID, Statement]) -> None:
         flaws, explained = check_contents(source, newest)
         self.result.flaws += flaws
-        self.certified += len(explained)
+        self.certified |= explained
         for statement in newest.values():
             files = [each for each in _files(statement) if each.id not in explained]
             self.files += len(files)
@@ -188,7 +189,7 @@ class _Check:
     def _check_objects(self, files: Sequence[_File]) -> None:
         flaws, certified, size = check_objects(files)
         self.result.flaws += flaws
-        self.certified += certified
+        self.certified |= certified
         counts = self.result.counts
         counts["objects read"] = counts.get("objects read", 0) + len(files)
         counts["bytes read"] = counts.get("bytes read", 0) + size
@@ -237,7 +238,9 @@ class _Check:
             **self.result.counts,
         }
         if self.certified:
-            self.result.counts["files deleted with a certificate"] = self.certified
+            self.result.counts["files deleted with a certificate"] = len(self.certified)
+            for media_id, why in list(self.certified.items())[:NAMED]:
+                self.result.notes.append(f"media {media_id} was deleted: {why}")
         if self.late:
             self.result.notes.append(
                 f"{self.late} receipts were made more than a day after what they are for arrived: "
@@ -358,10 +361,10 @@ def _files(statement: Statement) -> list[_File]:
     ]
 
 
-def check_objects(files: Sequence[_File]) -> tuple[list[Flaw], int, int]:
+def check_objects(files: Sequence[_File]) -> tuple[list[Flaw], dict[UUID, str], int]:
     """Read the files again from the store and compare their SHA-256.
 
-    The flaws, how many were deleted with a certificate, how many bytes were read.
+    The flaws, the files that were deleted with a certificate, how many bytes were read.
     """
     keys = {
         row.pk: row.key
@@ -380,7 +383,7 @@ def check_objects(files: Sequence[_File]) -> tuple[list[Flaw], int, int]:
             flaws.append(
                 Flaw("changed", file.where, f"{place}: the store holds {measured[0]}", place)
             )
-    certified = sum(media_id in explained for media_id in absent)
+    certified = {id: why for id, why in explained.items() if id in absent}
     return flaws, certified, sum(measured[1] for measured in found if measured)
 
 
@@ -427,14 +430,14 @@ def check_submission(submission: Submission, *, most_bytes: int) -> Report:
         }
         flaws, explained = check_contents(source, newest)
         result.flaws += flaws
-        check.certified += len(explained)
+        check.certified |= explained
         for statement in newest.values():
             files = [file for file in _files(statement) if file.id not in explained]
             chosen = _within(files, most_bytes - read)
             left += len(files) - len(chosen)
             flaws, certified, size = check_objects(chosen)
             result.flaws += flaws
-            check.certified += certified
+            check.certified |= certified
             read += size
             check.files += len(chosen)
     result.counts = {
@@ -442,7 +445,7 @@ def check_submission(submission: Submission, *, most_bytes: int) -> Report:
         "files": check.files,
         "bytes": read,
         "not read": left,
-        "certified": check.certified,
+        "certified": len(check.certified),
     }
     return result
 

@@ -114,7 +114,7 @@ def _text(value: object) -> str | None:
 
 def _file(media: MediaObject | None) -> dict[str, Any] | None:
     """A file whose bytes have arrived and were compared with its hash; None while it is missing."""
-    if media is None or not media.is_uploaded:
+    if media is None or not media.is_uploaded or media.stored_at is None:
         return None
     return {
         "id": str(media.pk),

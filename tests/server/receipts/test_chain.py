@@ -21,7 +21,7 @@ from server.activities.models import Submission, SubmissionAttachment, Submissio
 from server.activities.services.attaching import attach_submission
 from server.core import schedule
 from server.core.changes import Change
-from server.receipts import chain
+from server.receipts import chain, contents
 from server.receipts.checking import check_everything
 from server.receipts.keys import KeyUnusable, PrivateKey
 from server.receipts.models import Chain, DayHead, Receipt
@@ -167,6 +167,15 @@ def test_the_last_missing_photo_makes_its_receipt_at_once(county: County):
     county.arrive(MediaObject.objects.get())
     assert county.make() == 1
     assert len(of(row.pk)) == 2
+
+
+def test_what_never_came_is_not_called_received_whatever_else_became_of_it(county: County):
+    row = county.send("a", photo="1.jpg", arrived=False)
+    # As of a file that a rule deletes: neither waited for any longer nor ever there.
+    county.make()
+    media = MediaObject(state="ready", stored_at=None)
+    assert contents._file(media) is None
+    assert content(of(row.pk)[0])["files"] == [{"name": "1.jpg", "media": None}]
 
 
 # ---- what was there before, and what the feed does not tell --------------------------------------

@@ -422,8 +422,10 @@ def test_what_was_deleted_with_a_certificate_is_no_loss(chained, certificates, k
     report = sound()
     assert report.is_sound
     assert report.counts["files deleted with a certificate"] == 1
+    assert report.notes == [f"media {file.media_id} was deleted: 销毁证明 2026-7"]
     record_change("submission", chained.ids["photo"])
     assert chained.make() == 0  # the receipt stays as it is
+    assert checked(chained).is_sound
 
 
 def test_a_certificate_for_one_photo_does_not_cover_another(chained: County, certificates):
