@@ -170,13 +170,13 @@ class _Check:
         flaws, explained = check_contents(source, newest)
         self.result.flaws += flaws
         self.certified |= explained
-        for statement in newest.values():
-            files = [each for each in _files(statement) if each.id not in explained]
-            self.files += len(files)
-            if self.objects.every:
-                self._check_objects(files)
-            elif self.objects.sample:
-                self._draw(files)
+        files = [each for statement in newest.values() for each in _files(statement)]
+        files = [each for each in files if each.id not in explained]
+        self.files += len(files)
+        if self.objects.every and files:
+            self._check_objects(files)
+        elif self.objects.sample:
+            self._draw(files)
 
     def _draw(self, files: Sequence[_File]) -> None:
         """Each file of all has the same chance to be among the sample."""
