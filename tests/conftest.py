@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.forms",
     "tests.activities",
     "tests.evidence",
+    "tests.receipts",
 ]
 
 # A test that starts the product in a process of its own means the product, not its test settings.

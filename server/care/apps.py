@@ -8,8 +8,10 @@ class CareConfig(AppConfig):
     verbose_name = _("材料保护")
 
     def ready(self) -> None:
-        from server.care import counting, deleting, exporting
+        from media_storage.absence import register_explainer
+        from server.care import certificates, counting, deleting, exporting
 
+        register_explainer(certificates.numbers_of)
         deleting.start()
         exporting.start()
         counting.start()

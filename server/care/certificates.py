@@ -46,6 +46,11 @@ def deletion_certificates_of(media_ids: Collection[UUID]) -> dict[UUID, Certific
     return {row.media_id: certificate_of(row) for row in rows}
 
 
+def numbers_of(media_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The numbers of the certificates of those of the files that were deleted."""
+    return {id: each.number for id, each in deletion_certificates_of(media_ids).items()}
+
+
 def certificate_of(row: Deletion) -> Certificate:
     """Of a deletion that is done."""
     assert row.certificate  # noqa: S101 - deletion_deleted_is_certified

@@ -14,6 +14,8 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.management.base import SystemCheckError
 from django.db.utils import DatabaseError
 
+from server.receipts.keys import KeyUnusable, given_seeds
+
 STORE_SCHEMES = ("folder", "s3")
 CHANNEL_SCHEMES = ("memory", "redis", "rediss", "unix")
 PUSH_SCHEMES = ("log", "fcm")
@@ -64,7 +66,7 @@ def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(Tags.security)
 def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
-    """E002-E005: in production every part is a real one and every secret is set."""
+    """E002-E006, E008: in production every part is a real one and every secret is set."""
     if not settings.PRODUCTION:
         return []
     errors = []
@@ -82,7 +84,19 @@ def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
         errors.append(Error("ALLOWED_HOSTS must list the host names.", id="duxue.E005"))
     if settings.DEBUG:
         errors.append(Error("DEBUG must be off in production.", id="duxue.E006"))
-    return errors
+    return [*errors, *_receipt_key_errors()]
+
+
+def _receipt_key_errors() -> list[CheckMessage]:
+    """E008: receipts are signed by a key that stays: a made one would be gone with its container."""
+    try:
+        seeds = given_seeds(settings.RECEIPT_KEY, settings.RECEIPT_KEY_FILE)
+    except KeyUnusable as error:
+        return [Error(str(error), id="duxue.E008")]
+    if seeds:
+        return []
+    message = "RECEIPT_KEY or RECEIPT_KEY_FILE must give a key that signs receipts."
+    return [Error(message, hint="`python -m server receipts keygen` makes one.", id="duxue.E008")]
 
 
 @register(Tags.database)

@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "server.evidence",
     "server.care",
     "server.sharing",
+    "server.receipts",
     "server.messaging",
     "server.console",
     "mobile_api",
@@ -218,6 +219,14 @@ EVIDENCE_EDITORS = env.list(
     ],
 )
 """Words of EXIF's `Software` that name a program for changing pictures; in any case of letters."""
+# ---- receipts -------------------------------------------------------------------------------
+
+RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
+RECEIPT_KEY_FILE = env.str("RECEIPT_KEY_FILE", default="")
+"""The keys that sign receipts: 64 hexadecimal digits each (server.receipts.keys)."""
+RECEIPT_KEY_MADE = not (PRODUCTION or RECEIPT_KEY or RECEIPT_KEY_FILE)
+if RECEIPT_KEY_MADE:
+    RECEIPT_KEY_FILE = str(VAR_DIR / "receipt-key")
 
 # ---- language, time, files ------------------------------------------------------------------
 
@@ -361,6 +370,9 @@ UNFOLD = {
                         **_nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_gallery"),
                         "active": lambda request: "/media_storage/mediaobject/" in request.path,
                     },
+                    _nav(
+                        pgettext_lazy("list", "每日存证"), "verified", "receipts_dayhead_changelist"
+                    ),
                 ],
             },
             {

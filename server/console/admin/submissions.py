@@ -30,6 +30,7 @@ from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.flags import FlaggedSubmission
 from server.console.admin.links import page_link
+from server.console.admin.receipts import ReceiptPages
 from server.console.answers import Section, proven_by, read_answers
 from server.console.filters import (
     ReceivedPeriod,
@@ -176,10 +177,11 @@ class SubmissionAdmin(ScopedAdmin):
             "record": record,
             "conflicts": row.conflicts.select_related("sender"),
             "newer": row.replacements.all(),
+            "receipts": ReceiptPages(self).part(row),
         }
 
     def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
-        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view), **ReceiptPages(self).routes}
 
     def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         return document(self.row(request, object_id))

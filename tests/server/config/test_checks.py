@@ -26,6 +26,8 @@ FIT = {
     "CHANNEL_URL": "redis://cache",
     "PUSH_URL": "log://",
     "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
+    "RECEIPT_KEY": "5e" * 32,
+    "RECEIPT_KEY_FILE": "",
 }
 
 
@@ -70,6 +72,9 @@ def test_a_whole_production_has_nothing_to_mend(ids):
         ({"ALLOWED_HOSTS": ["*"]}, "duxue.E005"),
         ({"ALLOWED_HOSTS": []}, "duxue.E005"),
         ({"DEBUG": True}, "duxue.E006"),
+        ({"RECEIPT_KEY": ""}, "duxue.E008"),
+        ({"RECEIPT_KEY": "mistyped"}, "duxue.E008"),
+        ({"RECEIPT_KEY": "", "RECEIPT_KEY_FILE": "/nowhere/receipt-key"}, "duxue.E008"),
     ],
 )
 def test_an_embedded_part_or_a_missing_secret_is_named(ids, changes: dict, id: str):

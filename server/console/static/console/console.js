@@ -1,4 +1,4 @@
-// The console's few scripts: searching a list of boxes, selects that submit. Photos: gallery.js.
+// The console's few scripts: searching a list of boxes, selects that submit, printing. Photos: gallery.js.
 "use strict";
 
 for (const pick of document.querySelectorAll(".dx-pick")) {
