@@ -286,6 +286,8 @@ SPECTACULAR_SETTINGS = {
         "FlagSeverity": "server.evidence.models.Flag.Severity",
         "FlagCode": "server.evidence.models.Flag.Code",
         "ExportState": "server.care.models.Export.State",
+        "KindEnum": "server.activities.models.Activity.Kind",
+        "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }
