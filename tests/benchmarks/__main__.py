@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import renditions, report, shared
+from tests.benchmarks import renditions, report, rows, shared
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
 from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, Unexpected
@@ -40,6 +40,8 @@ class Options:
     """Of the renditions; 0: they are not asked for."""
     shared: bool = False
     """Whether shared copies are asked for."""
+    rows: int = 0
+    """Submissions that are added before everything is measured once more."""
 
 
 @dataclass
@@ -60,6 +62,21 @@ class Bench:
                 figures.append(self._figure(scenario, clients))
                 report.say_figure(figures[-1])
         return figures
+
+    def with_rows(self) -> list[report.Figure]:
+        """The same without and with many submissions in the tables, the worker standing still."""
+        with self.world.worker_stands():
+            before = self.figures()
+            total = rows.fill(
+                database_url=self.world.database_url,
+                sample=self.world.plan["sample"],
+                phones=[phone["visit_id"] for phone in self.world.plan["phones"]],
+                count=self.options.rows,
+            )
+            report.say(f"\nwith {total:,} submissions in the tables")
+            after = self.figures()
+        report.say_change(before, after)
+        return after
 
     def _warm_up(self, scenario: str) -> None:
         """Not measured: threads, connections, prepared statements and compiled forms come to be."""
@@ -137,7 +154,7 @@ def _measure_requests(options: Options) -> tuple[list[report.Figure], list[Memor
     with world() as running, ProcessPoolExecutor(1, mp_context=context) as sender:
         wait = options.seconds + 3 * GRACE
         bench = Bench(running, options, lambda load: sender.submit(run, load).result(timeout=wait))
-        figures = bench.figures()
+        figures = bench.with_rows() if options.rows else bench.figures()
     report.say_memory(bench.memory)
     return figures, bench.memory
 
@@ -151,6 +168,9 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     everything = [*SCENARIOS, RENDITIONS, SHARED]
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
     parser.add_argument("--pictures", type=int, default=PICTURES, help="in one run of renditions")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="submissions to add before measuring once more"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
     given = parser.parse_args(arguments)
     scenarios = tuple(each for each in given.only if each in SCENARIOS)
@@ -159,7 +179,9 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
         few = min(pictures, SMOKE_PICTURES)
         return Options(1.0, 1, (8,), scenarios, SMOKE_MOST, few, SHARED in given.only), None
     clients, copies = tuple(given.clients), SHARED in given.only
-    options = Options(given.seconds, given.runs, clients, scenarios, MOST, pictures, copies)
+    options = Options(
+        given.seconds, given.runs, clients, scenarios, MOST, pictures, copies, given.rows
+    )
     return options, given.output
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,18 @@ class World:
         """Remove the files that the reference wrote."""
         for path in (self.folder / "bare").iterdir():
             path.unlink()
+
+    @contextmanager
+    def worker_stands(self) -> Iterator[None]:
+        """Nothing is derived meanwhile."""
+        pids = [int(pid) for part in self.parts if part.name == "worker" for pid in part.processes]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def memory(self) -> list[Memory]:
         """Of every process now."""

@@ -73,6 +73,15 @@ def say(line: str = "") -> None:
     sys.stdout.flush()
 
 
+def say_change(before: Sequence[Figure], after: Sequence[Figure]) -> None:
+    """Each rate beside what it was."""
+    for then, now in zip(before, after, strict=True):
+        share = now.rate / then.rate
+        say(
+            f"{TITLES[now.scenario]:28}{now.clients:>8}{then.rate:>8.0f}{now.rate:>8.0f}{share:>7.0%}"
+        )
+
+
 def say_heading() -> None:
     say(
         f"{'':28}{'clients':>8}{'per s':>8}{'bare':>8}{'ratio':>7}"
