@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from media_storage.errors import BadImage, StoreUnavailable
 from media_storage.formats import format_of
 from media_storage.models import MediaObject, Rendition
+from media_storage.services import judge
 from media_storage.signals import media_processed
 from media_storage.stores import ObjectMissing, get_store
 from server.core import clock, schedule, work
@@ -30,8 +31,8 @@ UNFINISHED = (State.STORED, State.PROCESSING)
 
 
 def rows() -> QuerySet[MediaObject]:
-    """Every object: those without work have no due moment."""
-    return MediaObject.objects.all()
+    """Every object save those that media_storage.receiving looks at."""
+    return MediaObject.objects.exclude(state=State.ARRIVED)
 
 
 def process(media: MediaObject) -> None:
@@ -40,6 +41,7 @@ def process(media: MediaObject) -> None:
         return
     rows().filter(id=media.id, state=State.STORED).update(state=State.PROCESSING)
     try:
+        _check_type(media)
         _process(media)
     except BadImage as bad:
         _finish(media, state=State.REJECTED, reject_code=bad.code)
@@ -47,6 +49,13 @@ def process(media: MediaObject) -> None:
         raise work.PermanentFailure(f"no bytes in the store: {media.key}") from missing
     except StoreUnavailable as down:
         raise work.TemporaryFailure(str(down)) from down
+
+
+def _check_type(media: MediaObject) -> None:
+    """Bytes that went past this server were looked at by nobody yet."""
+    store = get_store()
+    if store.direct and (rejection := judge(media, store)):
+        raise BadImage(rejection, "by its beginning")
 
 
 def _process(media: MediaObject) -> None:

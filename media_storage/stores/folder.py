@@ -2,7 +2,7 @@
 
 objects/KEY            what is complete: what `write` wrote, and uploads of the declared bytes alone
 incoming/KEY           a single upload of other bytes
-parts/UPLOAD_ID/7      part 7 of a multipart upload
+parts/UPLOAD_ID/7      part 7 of a multipart upload; the id ends with the size of its parts
 tmp/                   what is being written: renamed when it is whole and on the disk
 """
 
@@ -17,7 +17,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal
@@ -29,16 +30,21 @@ from django.core.exceptions import ImproperlyConfigured
 from media_storage.errors import StoreUnavailable
 from media_storage.stores import (
     CHUNK,
+    MIN_PART_SIZE,
     UPLOAD_TIME,
     Expected,
+    HalfDone,
     ObjectMissing,
     Part,
     PartsMissing,
     Received,
+    Slice,
+    StoredObject,
     Upload,
     Written,
-    is_multipart,
     missing_parts,
+    part_size,
+    slices,
 )
 from server.core import clock
 
@@ -103,8 +109,8 @@ class FolderStore:
     def receive(self, grant: Grant, chunks: Iterable[bytes]) -> Written:
         """Write an upload where its grant says, the declared bytes under their key.
 
-        So that what is verified is verified once, while it arrives. Others wait for `complete_upload`
-        beside it. The address may be used again: it puts only the same bytes in their place.
+        So that what is verified is verified once, while it arrives. Others wait for `arrived` beside
+        it. The address may be used again: it puts only the same bytes in their place.
         """
         key = grant.place.removeprefix(INCOMING)
         if not grant.sha256:
@@ -138,6 +144,10 @@ class FolderStore:
             while chunk := file.read(CHUNK):
                 yield chunk
 
+    def head(self, key: str, size: int) -> bytes:
+        with self.open(f"objects/{key}") as file:
+            return file.read(size)
+
     def open(self, place: str) -> BinaryIO:
         """A file below the root. Raises ObjectMissing."""
         try:
@@ -155,39 +165,54 @@ class FolderStore:
 
     def upload_urls(self, expected: Expected, *, base_url: str, fresh: bool = False) -> Upload:
         expires_at = clock.now() + UPLOAD_TIME
-        if not is_multipart(expected.size):
+        if not fresh and (one := self._arrived_whole(expected, expires_at)):
+            return one
+        upload_id = expected.upload_id or _new_upload_id(expected, resumed=not fresh)
+        if not upload_id:
             return self._single(expected, expires_at, base_url)
-        upload_id = expected.upload_id or secrets.token_urlsafe(24)
         received = tuple(self._received(upload_id))
-        parts = tuple(
-            Part(
-                number=each.number,
-                url=self._put_url(
-                    f"parts/{upload_id}/{each.number}", each.size, expires_at, base_url
-                ),
-                size=each.size,
-                offset=each.offset,
-            )
-            for each in missing_parts(expected.size, received)
-        )
+        missing = missing_parts(_cut(expected.size, upload_id), received)
         return Upload(
             strategy="multipart",
             expires_at=expires_at,
-            parts=parts,
+            parts=tuple(
+                Part(
+                    number=each.number,
+                    url=self._put_url(
+                        f"parts/{upload_id}/{each.number}", each.size, expires_at, base_url
+                    ),
+                    size=each.size,
+                    offset=each.offset,
+                )
+                for each in missing
+            ),
             received=received,
             upload_id=upload_id,
         )
 
-    def complete_upload(self, expected: Expected) -> Written:
-        declared = Written(size=expected.size, sha256=expected.sha256)
+    def arrived(self, expected: Expected) -> Written | None:
         if self._exists(f"objects/{expected.key}"):
-            return declared
+            return expected.declared
         if expected.upload_id:
-            return self._join(expected)
+            self._whole(expected)
+            return None
         found = self._measured(f"{INCOMING}{expected.key}")
-        if found == declared:
-            self._take_in(expected.key)
+        if found == expected.declared:
+            self._place(expected.key)
         return found
+
+    def take_in(self, expected: Expected) -> Written:
+        if self._exists(f"objects/{expected.key}"):
+            return self._measured(f"objects/{expected.key}")
+        if not expected.upload_id:
+            return self._measured(f"{INCOMING}{expected.key}")
+        places = [f"parts/{expected.upload_id}/{part.number}" for part in self._whole(expected)]
+        written = self._write(
+            self._chunks(places),
+            lambda written: _place_of(expected.key, written, expected.size, expected.sha256),
+        )
+        self.abort_upload(expected.key, expected.upload_id)
+        return written
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
@@ -200,6 +225,33 @@ class FolderStore:
                     draft.unlink()
                     count += 1
         return count
+
+    def listed(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        for path, key in _walk(self.root / "objects", "", prefix, after):
+            with suppress(FileNotFoundError):  # somebody may delete it meanwhile
+                found = path.stat()
+                yield StoredObject(key, found.st_size, _moment(found.st_mtime))
+
+    def uploads(self) -> Iterator[HalfDone]:
+        for path, key in _walk(self.root / "incoming", "", "", ""):
+            with suppress(FileNotFoundError):
+                forget = partial(path.unlink, missing_ok=True)
+                yield HalfDone(key, "", _moment(path.stat().st_mtime), forget)
+        for path in sorted(self.root.glob("parts/*")):
+            with suppress(FileNotFoundError):  # the folder's time is that of its latest part
+                forget = partial(shutil.rmtree, path, ignore_errors=True)
+                yield HalfDone("", path.name, _moment(path.stat().st_mtime), forget)
+
+    def move(self, key: str, to: str) -> None:
+        source, target = self._path(f"objects/{key}"), self._path(f"objects/{to}")
+        if not source.is_file():
+            raise ObjectMissing(key)
+        with _disk():
+            _make_folder(target.parent)
+            # Its time says since when it has this key.
+            os.utime(source)
+            source.replace(target)
+            _sync_folder(target.parent)
 
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
@@ -217,11 +269,16 @@ class FolderStore:
         )
         return _url(grant, base_url)
 
+    def _arrived_whole(self, expected: Expected, expires_at: datetime) -> Upload | None:
+        """The answer for an upload of which nothing is missing."""
+        there = self._exists(f"objects/{expected.key}")
+        if not there and (expected.upload_id or not self._exists(f"{INCOMING}{expected.key}")):
+            return None
+        received = (Received(number=1, size=expected.size),)
+        return Upload("single", expires_at, received=received, upload_id=expected.upload_id)
+
     def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
         place = f"{INCOMING}{expected.key}"
-        if self._exists(place) or self._exists(f"objects/{expected.key}"):
-            received = (Received(number=1, size=expected.size),)
-            return Upload(strategy="single", expires_at=expires_at, received=received)
         url = self._put_url(place, expected.size, expires_at, base_url, expected.sha256)
         headers = {"Content-Type": expected.content_type}
         part = Part(number=1, url=url, size=expected.size, headers=headers)
@@ -239,8 +296,8 @@ class FolderStore:
             for path in sorted(self._path(f"parts/{upload_id}").iterdir(), key=_number):
                 yield Received(number=_number(path), size=path.stat().st_size)
 
-    def _take_in(self, key: str) -> None:
-        """Move a single upload to its place, unless another request did."""
+    def _place(self, key: str) -> None:
+        """Move a single upload under its key, unless another request did."""
         source, target = self._path(f"incoming/{key}"), self._path(f"objects/{key}")
         with _disk():
             _make_folder(target.parent)
@@ -262,17 +319,12 @@ class FolderStore:
             size += len(chunk)
         return Written(size=size, sha256=digest.hexdigest())
 
-    def _join(self, expected: Expected) -> Written:
+    def _whole(self, expected: Expected) -> list[Received]:
+        """The parts in order. Raises PartsMissing."""
         received = list(self._received(expected.upload_id))
-        if missing := missing_parts(expected.size, received):
+        if missing := missing_parts(_cut(expected.size, expected.upload_id), received):
             raise PartsMissing([each.number for each in missing])
-        places = [f"parts/{expected.upload_id}/{part.number}" for part in received]
-        written = self._write(
-            self._chunks(places),
-            lambda written: _place_of(expected.key, written, expected.size, expected.sha256),
-        )
-        self.abort_upload(expected.key, expected.upload_id)
-        return written
+        return received
 
     def _chunks(self, places: list[str]) -> Iterator[bytes]:
         for place in places:
@@ -300,6 +352,40 @@ def _place_of(key: str, written: Written, size: int, sha256: str) -> str:
     """Only the declared bytes ever get under the key by an upload."""
     declared = written == Written(size=size, sha256=sha256)
     return f"objects/{key}" if declared else f"{INCOMING}{key}"
+
+
+def _new_upload_id(expected: Expected, *, resumed: bool) -> str:
+    """Empty for a single upload."""
+    each = part_size(expected.size, link=expected.link, resumed=resumed)
+    return f"{secrets.token_urlsafe(24)}.{each}" if each else ""
+
+
+def _cut(size: int, upload_id: str) -> list[Slice]:
+    """Its parts. An id of an earlier version says nothing of their size."""
+    each = upload_id.rpartition(".")[2]
+    return slices(size, int(each) if each.isdecimal() and "." in upload_id else MIN_PART_SIZE)
+
+
+def _walk(folder: Path, above: str, prefix: str, after: str) -> Iterator[tuple[Path, str]]:
+    """Files and their keys below a folder, in the order of the keys' bytes."""
+    try:
+        entries = [
+            (each.name + "/" * each.is_dir(), Path(each.path)) for each in os.scandir(folder)
+        ]
+    except FileNotFoundError:
+        return
+    for name, path in sorted(entries):
+        key = above + name
+        if key.endswith("/"):
+            wanted = key.startswith(prefix) or prefix.startswith(key)
+            if wanted and (key > after or after.startswith(key)):
+                yield from _walk(path, key, prefix, after)
+        elif key.startswith(prefix) and key > after:
+            yield path, key
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def _url(grant: Grant, base_url: str) -> str:

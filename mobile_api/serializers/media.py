@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,17 @@ from media_storage.services import readable_url
 from mobile_api.serializers.common import Place, Shape, place_of
 
 
+LINK = (
+    "How the phone finds its line. `weak`: pieces of 256 KB, little is sent again after a break. "
+    "`good`: the fewest requests."
+)
+LINKS = ["weak", "good"]
+
+
+class UploadQuery(Shape):
+    link = serializers.ChoiceField(choices=LINKS, required=False, default="", help_text=LINK)
+
+
 class MediaIn(Shape):
     id = serializers.UUIDField()
     filename = serializers.CharField(max_length=255)
@@ -23,6 +34,7 @@ class MediaIn(Shape):
     sha256 = serializers.CharField(max_length=64)
     taken_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     location = Place(required=False, allow_null=True, default=None)
+    link = serializers.ChoiceField(choices=LINKS, required=False, default="", help_text=LINK)
 
 
 class PlaceBody(msgspec.Struct):
@@ -47,6 +59,7 @@ class MediaBody(msgspec.Struct):
     sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern=r"\A\S+\Z")]
     taken_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     location: PlaceBody | None = None
+    link: Literal["", "weak", "good"] = ""
 
 
 class PartOut(Shape):
@@ -80,6 +93,8 @@ class DeclaredOut(Shape):
 
 
 class CompletedOut(Shape):
+    """Forget the file when the state is none of `declared` and `arrived`."""
+
     id = serializers.UUIDField()
     state = serializers.ChoiceField(choices=MediaObject.State.choices)
     reason = serializers.CharField(source="reject_reason", help_text="Why it was rejected.")

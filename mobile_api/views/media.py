@@ -27,6 +27,7 @@ from mobile_api.serializers.media import (
     MediaIn,
     MediaOut,
     PlaceBody,
+    UploadQuery,
 )
 from mobile_api.views.base import PhoneView, one
 from server.core.errors import NotFound
@@ -34,6 +35,8 @@ from server.findings.queries import media_visible_to
 from server.grid.models import User
 
 TAGS = ["Media"]
+VERIFY_SECONDS = 2
+"""The worker takes that long to come to an upload and to read it, as a rule."""
 
 
 class MediaView(PhoneView):
@@ -72,19 +75,34 @@ class OneMediaView(PhoneView):
 
 
 class UploadView(PhoneView):
-    @extend_schema(operation_id="resume_upload", tags=TAGS, responses=DeclaredOut)
+    @extend_schema(
+        operation_id="resume_upload", tags=TAGS, parameters=[UploadQuery], responses=DeclaredOut
+    )
     def get(self, request: Request, id: UUID) -> Response:
         """What has arrived, and fresh addresses for what is missing."""
         media = _own(self.person, id)
-        return Response(_declared(media, resume_upload(media=media, base_url=self.base_url)))
+        link = self.query(UploadQuery)["link"]
+        upload = resume_upload(media=media, link=link, base_url=self.base_url)
+        return Response(_declared(media, upload))
 
 
 class CompleteView(PhoneView):
-    @extend_schema(operation_id="complete_media", tags=TAGS, request=None, responses=CompletedOut)
+    @extend_schema(
+        operation_id="complete_media",
+        tags=TAGS,
+        request=None,
+        responses={200: CompletedOut, 202: CompletedOut},
+    )
     def post(self, request: Request, id: UUID) -> Response:
-        """All is uploaded: verify it. 409 while bytes are missing, 422 where they are others."""
+        """All is uploaded: verify it. 409 while bytes are missing, 422 where they are others.
+
+        202 while the server still reads them: keep the file, and ask again after `Retry-After`.
+        """
         media = complete_media(media=_own(self.person, id))
-        return Response({"id": str(media.id), "state": media.state, "reason": media.reject_reason})
+        told = {"id": str(media.id), "state": media.state, "reason": media.reject_reason}
+        if media.state == MediaObject.State.ARRIVED:
+            return Response(told, 202, headers={"Retry-After": str(VERIFY_SECONDS)})
+        return Response(told)
 
 
 def _own(person: User, id: UUID) -> MediaObject:

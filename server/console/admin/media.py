@@ -87,7 +87,7 @@ def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
     place = position(media)
     if media.state == State.REJECTED:
         flags.append(Shown(RED, media.reject_reason))
-    elif media.state == State.DECLARED:
+    elif not media.is_uploaded:
         flags.append(Shown(AMBER, _("尚未上传")))
     if place and school and distance_m(school, place) - (media.accuracy_m or 0) > FAR_M:
         flags.append(Shown(AMBER, _("拍摄地点离学校较远")))
