@@ -229,3 +229,32 @@ class Rendition(models.Model):
     @property
     def filename(self) -> str:
         return f"{PurePosixPath(self.media.filename).stem}-{self.name}.jpg"
+
+
+class Housekeeping(models.Model):
+    """How far the store's sweeping has come, and the mark by which it knows the store; one row.
+
+    `mark` lies in the store as well, `next_mark` is about to. `refused_at`: since when they differ.
+    What is older than `kept_before` is kept though no row names it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    mark = models.CharField(max_length=64, blank=True, default="")
+    next_mark = models.CharField(max_length=64, blank=True, default="")
+    refused_at = models.DateTimeField(null=True, blank=True)
+    kept_before = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    cursor = models.CharField(max_length=1024, blank=True, default="")
+    pass_began_at = models.DateTimeField(null=True, blank=True)
+    pass_ended_at = models.DateTimeField(null=True, blank=True)
+    counts = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="housekeeping_is_one", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"{self.pass_began_at} {self.cursor}"
+
+    @classmethod
+    def ours(cls) -> Housekeeping:
+        return cls.objects.get_or_create(id=1)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import BinaryIO
 
 from asgiref.sync import sync_to_async
@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods
 from media_storage.ranges import OutOfRange, Span, unchanged, wanted
 from media_storage.services import READ_TIME
 from media_storage.stores import CHUNK, ObjectMissing, disposition, get_store
+from media_storage.stores.both import BothStores
 from media_storage.stores.folder import FolderStore, Grant
 from server.core.errors import (
     DuxueError,
@@ -46,14 +47,30 @@ STATUS: tuple[tuple[type[DuxueError], int], ...] = (
 def stored_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """PUT or GET one file of the folder store, as the token allows. Errors are problem+json."""
     try:
-        store = get_store()
-        if not isinstance(store, FolderStore):
-            raise NotFound
-        if request.method == "PUT":
-            return _receive(request, store, _grant(token, "PUT"))
-        return _send(request, store, _grant(token, "GET"))
+        folders = _folders()
+        grant = _grant(token, "PUT" if request.method == "PUT" else "GET")
+        store = _named(folders, grant.store)
+        return (_receive if grant.method == "PUT" else _send)(request, store, grant)
     except DuxueError as error:
         return _problem(error)
+
+
+def _folders() -> list[FolderStore]:
+    """The installation's, new and old. Raises NotFound where there is none."""
+    store = get_store()
+    both = (store.new, store.old) if isinstance(store, BothStores) else (store,)
+    folders = [each for each in both if isinstance(each, FolderStore)]
+    if not folders:
+        raise NotFound
+    return folders
+
+
+def _named(folders: Sequence[FolderStore], name: str) -> FolderStore:
+    """The one that gave the address. Raises NotFound."""
+    for each in folders:
+        if name in ("", each.name):
+            return each
+    raise NotFound
 
 
 def _grant(token: str, method: str) -> Grant:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -146,8 +146,9 @@ class HalfDone:
 class Store(Protocol):
     """The contract; tests/media_storage/test_stores.py holds every store to it."""
 
-    direct: ClassVar[bool]
-    """Uploads and downloads go to another server than this one."""
+    @property
+    def direct(self) -> bool:
+        """Uploads go to another server than this one, which has seen nothing of their bytes."""
 
     def create(self) -> None:
         """Make the bucket or folder; nothing if it is there."""
@@ -274,5 +275,14 @@ def open_store(url: str) -> Store:
 
 
 def get_store() -> Store:
-    """The store of this installation."""
-    return open_store(settings.MEDIA_STORE_URL)
+    """The store of this installation, before an older one where objects are still to be moved."""
+    old: str = settings.MEDIA_STORE_OLD_URL
+    return open_both(settings.MEDIA_STORE_URL, old) if old else open_store(settings.MEDIA_STORE_URL)
+
+
+@cache
+def open_both(new_url: str, old_url: str) -> Store:
+    """Two stores as one while objects move. Raises ImproperlyConfigured."""
+    from media_storage.stores.both import BothStores
+
+    return BothStores(open_store(new_url), open_store(old_url))

@@ -51,6 +51,7 @@ from server.core import clock
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{32}(\.\d{1,12})?")
 _SALT = "media_storage.folder"
 INCOMING = "incoming/"
 
@@ -60,6 +61,7 @@ class Grant:
     """What one signed address allows: this method, this place, this many bytes, until then.
 
     `sha256`: of the bytes that are declared for a single upload; these go straight to their key.
+    `store`: which folder, where there are two; empty in the addresses of an earlier version.
     """
 
     method: Literal["GET", "PUT"]
@@ -69,6 +71,7 @@ class Grant:
     sha256: str = ""
     filename: str = ""
     content_type: str = ""
+    store: str = ""
 
     def sign(self) -> str:
         return signing.Signer(salt=_SALT).sign_object(asdict(self), compress=True)
@@ -91,6 +94,11 @@ class FolderStore:
     root: Path
 
     direct: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Tells this folder from another, and does not tell where it is."""
+        return hashlib.sha256(bytes(self.root)).hexdigest()[:8]
 
     @classmethod
     def from_url(cls, url: str) -> FolderStore:
@@ -167,7 +175,7 @@ class FolderStore:
         expires_at = clock.now() + UPLOAD_TIME
         if not fresh and (one := self._arrived_whole(expected, expires_at)):
             return one
-        upload_id = expected.upload_id or _new_upload_id(expected, resumed=not fresh)
+        upload_id = _ours(expected) or _new_upload_id(expected, resumed=not fresh)
         if not upload_id:
             return self._single(expected, expires_at, base_url)
         received = tuple(self._received(upload_id))
@@ -215,6 +223,8 @@ class FolderStore:
         return written
 
     def abort_upload(self, key: str, upload_id: str) -> None:
+        if not _UPLOAD_ID.fullmatch(upload_id):
+            return
         shutil.rmtree(self._path(f"parts/{upload_id}"), ignore_errors=True)
 
     def clear_drafts(self, *, before: datetime) -> int:
@@ -266,6 +276,7 @@ class FolderStore:
             expires=expires,
             filename=filename,
             content_type=content_type,
+            store=self.name,
         )
         return _url(grant, base_url)
 
@@ -288,7 +299,14 @@ class FolderStore:
         self, place: str, size: int, expires_at: datetime, base_url: str, sha256: str = ""
     ) -> str:
         expires = int(expires_at.timestamp())
-        grant = Grant(method="PUT", place=place, size=size, sha256=sha256, expires=expires)
+        grant = Grant(
+            method="PUT",
+            place=place,
+            size=size,
+            sha256=sha256,
+            expires=expires,
+            store=self.name,
+        )
         return _url(grant, base_url)
 
     def _received(self, upload_id: str) -> Iterator[Received]:
@@ -320,7 +338,9 @@ class FolderStore:
         return Written(size=size, sha256=digest.hexdigest())
 
     def _whole(self, expected: Expected) -> list[Received]:
-        """The parts in order. Raises PartsMissing."""
+        """The parts in order. Raises PartsMissing; ObjectMissing for another store's upload."""
+        if not _ours(expected):
+            raise ObjectMissing(expected.key)
         received = list(self._received(expected.upload_id))
         if missing := missing_parts(_cut(expected.size, expected.upload_id), received):
             raise PartsMissing([each.number for each in missing])
@@ -360,10 +380,15 @@ def _new_upload_id(expected: Expected, *, resumed: bool) -> str:
     return f"{secrets.token_urlsafe(24)}.{each}" if each else ""
 
 
+def _ours(expected: Expected) -> str:
+    """The upload's id; empty where another store gave it, from which we moved."""
+    return expected.upload_id if _UPLOAD_ID.fullmatch(expected.upload_id) else ""
+
+
 def _cut(size: int, upload_id: str) -> list[Slice]:
     """Its parts. An id of an earlier version says nothing of their size."""
-    each = upload_id.rpartition(".")[2]
-    return slices(size, int(each) if each.isdecimal() and "." in upload_id else MIN_PART_SIZE)
+    each = upload_id.partition(".")[2]
+    return slices(size, int(each) if each else MIN_PART_SIZE)
 
 
 def _walk(folder: Path, above: str, prefix: str, after: str) -> Iterator[tuple[Path, str]]:

@@ -368,14 +368,15 @@ class S3Store:
 
     def _begun(self, expected: Expected, plan: str) -> tuple[str, list[Received]]:
         """The upload in parts and what of it arrived; a new one where the server knows none."""
-        if plan.startswith(PIECES):
-            return plan, self._pieces(expected.key) if expected.upload_id else []
-        if expected.upload_id:
+        if expected.upload_id and not plan.startswith(PIECES):
             with suppress(ObjectMissing):
-                return expected.upload_id, [
+                return plan, [
                     Received(number=number, size=size)
                     for number, size, _etag in self._parts(expected)
                 ]
+            plan = _plan(expected, resumed=True)
+        if plan.startswith(PIECES):
+            return plan, self._pieces(expected.key) if expected.upload_id else []
         return self._begin(_incoming(expected.key), expected.content_type), []
 
     def _begin(self, key: str, content_type: str) -> str:

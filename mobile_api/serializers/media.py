@@ -14,7 +14,6 @@ from media_storage.models import MediaObject
 from media_storage.services import readable_url
 from mobile_api.serializers.common import Place, Shape, place_of
 
-
 LINK = (
     "How the phone finds its line. `weak`: pieces of 256 KB, little is sent again after a break. "
     "`good`: the fewest requests."
