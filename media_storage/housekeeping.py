@@ -16,6 +16,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -62,6 +63,10 @@ class NotOurs(Exception):
     """The database and the store do not belong together, as far as they know."""
 
 
+class Busy(Exception):
+    """Another process sweeps at this moment."""
+
+
 @dataclass
 class Broom:
     """One sweep of a store. Without `is_dry` it acts; it tells `say` either way."""
@@ -83,10 +88,10 @@ class Broom:
         there = {each.key for each in found}
         # After the listing: a row is written after its object, so what is listed has its row by now
         # or within the grace.
+        orphans = keys.unnamed(there)
         for source in keys.sources():
             self._beside(source, source.between(after, until), there)
         old = clock.now() - timedelta(days=settings.MEDIA_SWEEP_GRACE_DAYS)
-        orphans = keys.unnamed(there)
         for each in found:
             self.counts["looked at"] += 1
             if each.key.startswith(TRASH):
@@ -176,21 +181,50 @@ def _waited_for(begun: Sequence[HalfDone]) -> set[str]:
 
 def take_turn(*, seconds: float = TURN_SECONDS) -> Counter[str]:
     """Go on with the pass of the day for a while. Does nothing while a store is being moved."""
-    if settings.MEDIA_STORE_OLD_URL or (ours := _claimed()) is None:
+    if settings.MEDIA_STORE_OLD_URL:
         return Counter()
-    store = get_store()
     try:
-        check_witness(store, ours)
-        witness.renew(store, ours)
-        if ours.pass_ended_at is None or ours.pass_ended_at < clock.now() - PASS:
-            return _go_on(ours, Broom(store, kept_before=ours.kept_before), seconds)
+        with _claimed() as ours:
+            store = get_store()
+            check_witness(store, ours)
+            witness.renew(store, ours)
+            if ours.pass_ended_at is None or ours.pass_ended_at < clock.now() - PASS:
+                return _go_on(ours, Broom(store, kept_before=ours.kept_before), seconds)
+    except Busy:
+        pass
     except NotOurs as refusal:
         logger.error("sweep: %s", refusal)
     except StoreUnavailable as down:
         logger.warning("sweep: %s", down)
-    finally:
-        Housekeeping.objects.filter(pk=ours.pk).update(lease_until=None)
     return Counter()
+
+
+def sweep_now(*, say: Say, is_dry: bool = False) -> Counter[str]:
+    """A whole pass at once. Raises NotOurs, Busy. A dry one only says what it would do."""
+    store = get_store()
+    if is_dry:
+        ours = Housekeeping.ours()
+        return _sweep_all(Broom(store, kept_before=ours.kept_before, is_dry=True, say=say), None)
+    with _claimed() as ours:
+        check_witness(store, ours)
+        witness.renew(store, ours)
+        return _sweep_all(Broom(store, kept_before=ours.kept_before, say=say), ours)
+
+
+def adopt() -> None:
+    """See media_storage.witness.adopt. Raises Busy."""
+    with _claimed() as ours:
+        witness.adopt(get_store(), ours)
+
+
+def _sweep_all(broom: Broom, ours: Housekeeping | None) -> Counter[str]:
+    place: str | None = ""
+    while place is not None:
+        place = broom.page(place)
+        if ours:
+            _remember(ours)
+    broom.uploads()
+    return broom.counts
 
 
 def check_witness(store: Store, ours: Housekeeping) -> None:
@@ -205,12 +239,18 @@ def check_witness(store: Store, ours: Housekeeping) -> None:
         )
 
 
-def _claimed() -> Housekeeping | None:
-    """The state, if no other worker is at it."""
+@contextmanager
+def _claimed() -> Iterator[Housekeeping]:
+    """The state, for nobody else to change meanwhile. Raises Busy."""
     now = clock.now()
     free = Q(lease_until=None) | Q(lease_until__lt=now)
-    rows = Housekeeping.objects.filter(free, pk=Housekeeping.ours().pk)
-    return Housekeeping.ours() if rows.update(lease_until=now + LEASE) else None
+    rows = Housekeeping.objects.filter(pk=Housekeeping.ours().pk)
+    if not rows.filter(free).update(lease_until=now + LEASE):
+        raise Busy("A worker is at it; try again in a few minutes.")
+    try:
+        yield Housekeeping.ours()
+    finally:
+        rows.update(lease_until=None)
 
 
 def _go_on(ours: Housekeeping, broom: Broom, seconds: float) -> Counter[str]:

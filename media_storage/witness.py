@@ -41,12 +41,11 @@ def renew(store: Store, ours: Housekeeping) -> None:
     _save(ours, mark=mark)
 
 
-def adopt(store: Store) -> None:
+def adopt(store: Store, ours: Housekeeping) -> None:
     """Let this database and this store belong together from now on.
 
     What no row names and is older may be the only copy of what the lost rows named: it is kept.
     """
-    ours = Housekeeping.ours()
     _save(ours, kept_before=clock.now(), refused_at=None, mark="", next_mark="", cursor="")
     renew(store, ours)
 

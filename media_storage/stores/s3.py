@@ -77,6 +77,18 @@ _PIECE = re.compile(r"/part-(\d+)\Z")
 _AT_ONCE = 1000  # keys that S3 deletes in one request
 
 
+class Refused(Exception):
+    """What the server answered to `ask`; `code` is S3's, and `region` where it named the right one."""
+
+    def __init__(self, code: str, status: int, region: str = "") -> None:
+        super().__init__(f"{status} {code}")
+        self.code, self.status, self.region = code, status, region
+
+
+class NoAnswer(Exception):
+    """No server, or none that speaks S3."""
+
+
 @dataclass(frozen=True, slots=True)
 class S3Store:
     """See media_storage.stores.Store."""
@@ -102,6 +114,24 @@ class S3Store:
             raise ImproperlyConfigured(f"checksum= must be one of {', '.join(CHECKSUMS)}")
         client = _client(parts, options)
         return cls(client, bucket, _signer(client, parts, bucket), checksum)
+
+    def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """One request about the bucket, for those who set it up and check it.
+
+        `operation` as botocore calls it. Raises Refused, NoAnswer.
+        """
+        try:
+            answer: dict[str, Any] = getattr(self.client, operation)(
+                Bucket=self.bucket, **parameters
+            )
+        except ClientError as error:
+            told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+            region = str(told.get("Region", ""))
+            code, status = str(told.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
+            raise Refused(code, status, region) from error
+        except BotoCoreError as error:
+            raise NoAnswer(str(error)) from error
+        return answer
 
     def create(self) -> None:
         region = self.client.meta.region_name
