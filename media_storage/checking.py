@@ -313,15 +313,15 @@ def _cors(store: S3Store) -> Iterator[Finding]:
 
 def _lifecycle(store: S3Store) -> Iterator[Finding]:
     try:
-        rules = store.ask("get_bucket_lifecycle_configuration").get("Rules", [])
+        told = store.ask("get_bucket_lifecycle_configuration").get("Rules")
     except NoAnswer:
         return
     except Refused as refusal:
-        rules = []
-        if refusal.code not in ("NoSuchLifecycleConfiguration", "NoSuchLifecycle"):
-            yield _finding("lifecycle_unknown", str(refusal))
-            return
-    rules = [rule for rule in rules if rule.get("Status") == "Enabled"]
+        told = [] if refusal.status == 404 else None
+    if told is None:  # Swift answers with a list of objects
+        yield _finding("lifecycle_unknown")
+        return
+    rules = [rule for rule in told if rule.get("Status") == "Enabled"]
     for rule in rules:
         if _prefix_of(rule).startswith(INCOMING):
             continue
