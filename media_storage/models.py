@@ -139,7 +139,7 @@ class MediaObject(Work):
     @property
     def reject_reason(self) -> str:
         """The sentence that the inspector reads; empty unless rejected."""
-        return str(self.get_reject_code_display())
+        return str(self.get_reject_code_display()) if self.reject_code else ""
 
     @property
     def note(self) -> str:

@@ -16,14 +16,15 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
+from django.conf import settings
 from django.core import signing
 from django.core.exceptions import ImproperlyConfigured
 
@@ -74,17 +75,26 @@ class Grant:
     store: str = ""
 
     def sign(self) -> str:
-        return signing.Signer(salt=_SALT).sign_object(asdict(self), compress=True)
+        told = {name: value for name in _NAMES if (value := getattr(self, name))}
+        return _signer(settings.SECRET_KEY).sign_object(told)
 
     @classmethod
     def read(cls, token: str, *, method: str) -> Grant | None:
         """The grant, if we signed it for this method and its time has not passed."""
         try:
-            grant = cls(**signing.Signer(salt=_SALT).unsign_object(token))
+            grant = cls(**_signer(settings.SECRET_KEY).unsign_object(token))
         except signing.BadSignature:
             return None
         live = grant.expires > clock.now().timestamp()
         return grant if live and grant.method == method else None
+
+
+_NAMES = [each.name for each in fields(Grant)]
+
+
+@lru_cache(maxsize=4)
+def _signer(key: str) -> signing.Signer:
+    return signing.Signer(key=key, salt=_SALT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class FolderStore:
     @property
     def name(self) -> str:
         """Tells this folder from another, and does not tell where it is."""
-        return hashlib.sha256(bytes(self.root)).hexdigest()[:8]
+        return _name_of(self.root)
 
     @classmethod
     def from_url(cls, url: str) -> FolderStore:
@@ -366,6 +376,11 @@ class FolderStore:
         if not all(_NAME.fullmatch(name) for name in names):
             raise ValueError(f"not a place in the store: {place!r}")
         return self.root.joinpath(*names)
+
+
+@lru_cache(maxsize=16)
+def _name_of(root: Path) -> str:
+    return hashlib.sha256(bytes(root)).hexdigest()[:8]
 
 
 def _place_of(key: str, written: Written, size: int, sha256: str) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import boto3
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.exceptions import ImproperlyConfigured
@@ -74,6 +75,8 @@ BEHIND_INCOMING = "incoming0"
 PIECES = "pieces."
 NATIVE = "native"
 _PIECE = re.compile(r"/part-(\d+)\Z")
+CONNECT_SECONDS, READ_SECONDS, TRIES = 5, 30, 3
+HEAD_TIME = timedelta(minutes=5)
 _AT_ONCE = 1000  # keys that S3 deletes in one request
 
 
@@ -160,8 +163,20 @@ class S3Store:
         return first
 
     def size(self, key: str) -> int:
-        with _answers(key):
-            return self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+        """By a request of our own: completing a photo is little more, and botocore's takes 0.9 ms of
+        processor time against 0.2."""
+        address = self.signer.address("HEAD", key, at=clock.now(), expires_in=HEAD_TIME)
+        try:
+            answer = _pool().request("HEAD", address)
+        except urllib3.exceptions.HTTPError as error:
+            logger.exception("S3 does not answer: %s", key)
+            raise StoreUnavailable from error
+        if answer.status == 404:
+            raise ObjectMissing(key)
+        if answer.status != 200:
+            logger.error("S3 refused: HEAD %s %s", answer.status, key)
+            raise StoreUnavailable
+        return int(answer.headers["Content-Length"])
 
     def delete(self, key: str) -> None:
         for each in (key, _incoming(key)):
@@ -512,9 +527,9 @@ def _client(url: SplitResult, options: Mapping[str, str]) -> S3Client:
         # Servers other than AWS refuse the checksums that newer SDKs add by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        connect_timeout=5,
-        read_timeout=30,
-        retries={"mode": "standard", "max_attempts": 3},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "max_attempts": TRIES},
         max_pool_connections=32,
     )
     with _making_client:  # which a session does not do for two threads at once
@@ -529,6 +544,21 @@ def _client(url: SplitResult, options: Mapping[str, str]) -> S3Client:
 
 
 _making_client = threading.Lock()
+
+
+@cache
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        num_pools=8,
+        maxsize=32,
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        retries=urllib3.Retry(
+            total=TRIES - 1,
+            backoff_factor=0.1,
+            status_forcelist=(500, 502, 503, 504),
+            raise_on_status=False,
+        ),
+    )
 
 
 @cache
