@@ -66,6 +66,13 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """A person of whom no more is known, or wanted, than the key."""
+
+    pk: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class StoredBytes:
     """What `store_stream` put into the store. `content_type` and `rejection` by looking at the bytes."""
 
@@ -82,7 +89,7 @@ class StoredBytes:
 def declare_media(
     *,
     media_id: UUID,
-    owner: AbstractBaseUser | None,
+    owner: AbstractBaseUser | Owner | None,
     filename: str,
     content_type: str,
     size: int,
