@@ -54,6 +54,7 @@ ABANDONED = timedelta(days=1)
 """So long an upload lies there for which no row waits: its row may be just being written."""
 
 State = MediaObject.State
+HAVING_BYTES = (State.STORED, State.PROCESSING, State.READY, State.REJECTED)
 
 Say = Callable[[str, str], None]
 """What is done, and to what."""
@@ -325,7 +326,7 @@ def _batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _uploaded(rows: QuerySet[MediaObject]) -> QuerySet[MediaObject]:
-    return rows.exclude(state__in=[State.DECLARED, State.ARRIVED])
+    return rows.filter(state__in=HAVING_BYTES)
 
 
 def start() -> None:

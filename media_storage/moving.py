@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 
 from media_storage import witness
 from media_storage.errors import StoreUnavailable
+from media_storage.housekeeping import HAVING_BYTES
 from media_storage.models import MediaObject
 from media_storage.stores import ObjectMissing, Store, StoredObject, Written
 
@@ -38,7 +39,6 @@ Outcome = Literal["moved", "there", "gone", "damaged", "failed"]
 """`damaged`: moved as it is, but not the bytes that its row names. `failed`: the copy is another."""
 
 T = TypeVar("T")
-State = MediaObject.State
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Move:
 def _declared(batch: Iterable[StoredObject]) -> dict[str, str]:
     """The SHA-256 of the originals among them, as the rows have it."""
     rows = MediaObject.objects.filter(key__in=[each.key for each in batch])
-    rows = rows.exclude(state__in=[State.DECLARED, State.ARRIVED])
+    rows = rows.filter(state__in=HAVING_BYTES)
     return dict(rows.values_list("key", "sha256"))
 
 

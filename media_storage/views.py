@@ -18,10 +18,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from media_storage.ranges import OutOfRange, Span, unchanged, wanted
-from media_storage.services import READ_TIME
-from media_storage.stores import CHUNK, ObjectMissing, disposition, get_store
+from media_storage.stores import CHUNK, ObjectMissing, disposition, get_store, kept_for
 from media_storage.stores.both import BothStores
 from media_storage.stores.folder import FolderStore, Grant
+from server.core import clock
 from server.core.errors import (
     DuxueError,
     Malformed,
@@ -134,7 +134,7 @@ def _send(request: HttpRequest, store: FolderStore, grant: Grant) -> HttpRespons
         response.headers["Content-Disposition"] = disposition(grant.filename, grant.content_type)
     response.headers["ETag"] = etag
     response.headers["Accept-Ranges"] = "bytes"
-    response.headers["Cache-Control"] = f"private, max-age={READ_TIME.seconds}, immutable"
+    response.headers["Cache-Control"] = kept_for(grant.expires - int(clock.now().timestamp()))
     # What people upload never runs here as a page of ours.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response

@@ -22,13 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.http import content_disposition_header
+
+from server.core import clock
 
 CHUNK = 64 * 1024
 UPLOAD_TIME = timedelta(hours=12)
@@ -256,6 +258,22 @@ def disposition(filename: str, content_type: str) -> str:
     shown = content_type.startswith(("image/", "video/", "audio/"))
     shown = shown or content_type == "application/pdf"
     return content_disposition_header(not shown, filename) or "inline"
+
+
+def reading_window(length: timedelta) -> datetime:
+    """When the present window of addresses began; windows of one length follow each other by the clock.
+
+    An address signed as of that moment, for two lengths, is the same for everybody who asks within
+    the window, so that a browser's cache is of use, and lasts at least one length more.
+    """
+    seconds = int(length.total_seconds())
+    now = clock.now().timestamp()
+    return datetime.fromtimestamp(now // seconds * seconds, UTC)
+
+
+def kept_for(seconds: int) -> str:
+    """The Cache-Control of bytes that never change under their key, for one person's browser alone."""
+    return f"private, max-age={seconds}, immutable"
 
 
 @cache

@@ -45,6 +45,7 @@ from media_storage.stores import (
     Written,
     missing_parts,
     part_size,
+    reading_window,
     slices,
 )
 from server.core import clock
@@ -276,14 +277,11 @@ class FolderStore:
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:
-        # Ends at a multiple of `expires_in`, one to two of them ahead: the address stays the same
-        # for a while, so that a browser's cache is of use.
-        seconds = int(expires_in.total_seconds())
-        expires = (int(clock.now().timestamp()) // seconds + 2) * seconds
+        ends = reading_window(expires_in) + 2 * expires_in
         grant = Grant(
             method="GET",
             place=f"objects/{key}",
-            expires=expires,
+            expires=int(ends.timestamp()),
             filename=filename,
             content_type=content_type,
             store=self.name,

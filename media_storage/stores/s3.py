@@ -22,7 +22,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,8 +51,10 @@ from media_storage.stores import (
     Written,
     disposition,
     exists,
+    kept_for,
     missing_parts,
     part_size,
+    reading_window,
     slices,
 )
 from media_storage.stores.signing import UNSIGNED, Signer
@@ -269,17 +271,13 @@ class S3Store:
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:
-        # Signed at a multiple of `expires_in` and for two of them: the address stays the same for a
-        # while, so that a browser's cache is of use.
-        seconds = int(expires_in.total_seconds())
-        at = int(clock.now().timestamp()) // seconds * seconds
         return self.signer.address(
             "GET",
             key,
-            at=datetime.fromtimestamp(at, tz=UTC),
+            at=reading_window(expires_in),
             expires_in=2 * expires_in,
             query={
-                "response-cache-control": f"private, max-age={seconds}, immutable",
+                "response-cache-control": kept_for(int(expires_in.total_seconds())),
                 "response-content-disposition": disposition(filename, content_type),
                 "response-content-type": content_type,
             },

@@ -350,6 +350,18 @@ class TestTurns:
         assert Housekeeping.ours().counts["to trash"] == 10
         assert take_turn() == {}
 
+    def test_what_the_last_pass_did_is_told(self, folder: FolderStore, later: Later) -> None:
+        folder.write("a/orphan", [b"bytes"])
+        later(15)
+        take_turn()
+        out = io.StringIO()
+        call_command("media_store", "status", stdout=out)
+        assert "refused since: -" in out.getvalue()
+        assert "to trash 1" in out.getvalue()
+        Housekeeping.objects.update(refused_at=clock.now())
+        call_command("media_store", "status", stdout=out)
+        assert f"refused since: {clock.now():%Y-%m-%d}" in out.getvalue()
+
     def test_a_new_pass_begins_after_a_day(self, folder: FolderStore, later: Later) -> None:
         take_turn()
         first = Housekeeping.ours().pass_began_at

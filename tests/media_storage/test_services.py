@@ -351,6 +351,37 @@ def test_a_large_file_resumes_by_asking_what_is_missing(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("link", ["", "weak", "good"])
+def test_no_byte_of_a_photo_passes_whoever_completes_it(
+    store: Store, base_url: str, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = PHOTO + bytes(3 * PIECE_SIZE)
+    media, upload, _created = declare(content, base_url=base_url, link=link)
+    send(upload, content)
+
+    def read(*_args: object) -> None:
+        pytest.fail("bytes of the photo were read")
+
+    if store.direct:
+        for name in ("read", "head", "take_in"):
+            monkeypatch.setattr(type(store), name, read)
+    assert complete_media(media=media).state in ("stored", "arrived")
+    monkeypatch.undo()
+    assert settled(media) == "stored"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_went_past_this_server_is_judged_by_the_worker(store: Store, base_url: str) -> None:
+    text = "这是文本".encode() * 99
+    media, upload, _created = declare(text, base_url=base_url)
+    send(upload, text)
+    complete_media(media=media)
+    work.drain_all()
+    media.refresh_from_db()
+    assert (media.state, media.reject_code) == ("rejected", "type_mismatch")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_two_requests_that_complete_at_once_agree(store: Store, base_url: str) -> None:
     media, upload, _created = declare(base_url=base_url)
     send(upload, PHOTO)
@@ -393,7 +424,7 @@ def test_an_upload_whose_parts_are_gone_begins_anew(
         each.forget()
     with pytest.raises(UploadMissing):
         complete_media(media=media)
-    again = resume_upload(media=media, base_url=base_url)
+    again = resume_upload(media=media, link=link, base_url=base_url)
     assert len(again.parts) == len(upload.parts)
     send(again, content)
     assert complete_media(media=media).state == "arrived"

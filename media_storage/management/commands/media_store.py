@@ -30,6 +30,7 @@ ACTIONS = """
              something is wrong. The texts are in LANGUAGE_CODE's language: --language en
   create     make the bucket or folder, CORS for PUBLIC_URL, the lifecycle; then check
   sweep      a whole pass of the housekeeping now: --dry-run only says what it would do
+  status     how far the housekeeping is, and what the last pass did
   lost       the records whose file is gone from the store
   restore    bring objects back from the trash: their keys, or --all
   move       copy everything to another store and compare: --to URL before the switch; after it,
@@ -49,7 +50,7 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["check", "create", "sweep", "lost", "restore", "move"]
+        actions = ["check", "create", "sweep", "status", "lost", "restore", "move"]
         parser.add_argument("action", choices=actions)
         parser.add_argument("keys", nargs="*", help="restore: which objects")
         parser.add_argument("--language", choices=[code for code, _name in settings.LANGUAGES])
@@ -118,6 +119,20 @@ class Command(BaseCommand):
         except (NotOurs, Busy) as refusal:
             raise CommandError(str(refusal)) from None
         self._say_counts(counts)
+
+    def _status(self, **_options: Any) -> None:
+        ours = Housekeeping.ours()
+        told = {
+            "pass began": ours.pass_began_at,
+            "pass ended": ours.pass_ended_at,
+            "at": ours.cursor,
+            "refused since": ours.refused_at,
+            "kept before": ours.kept_before,
+        }
+        for name, value in told.items():
+            self.stdout.write(f"{name}: {value or '-'}")
+        lost = MediaObject.objects.filter(lost_at__isnull=False).count()
+        self._say_counts(Counter(ours.counts) + Counter({"records without their file": lost}))
 
     def _lost(self, **_options: Any) -> None:
         rows = MediaObject.objects.filter(lost_at__isnull=False).order_by("lost_at", "pk")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,6 +89,8 @@ def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
         flags.append(Shown(RED, media.reject_reason))
     elif not media.is_uploaded:
         flags.append(Shown(AMBER, _("尚未上传")))
+    if media.lost_at:
+        flags.append(Shown(RED, _("文件缺失")))
     if place and school and distance_m(school, place) - (media.accuracy_m or 0) > FAR_M:
         flags.append(Shown(AMBER, _("拍摄地点离学校较远")))
     if media.note:
@@ -96,10 +98,25 @@ def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
     return flags
 
 
+class LostFile(admin.SimpleListFilter):
+    """Records whose file the store has no more."""
+
+    title = gettext_lazy("文件")
+    parameter_name = "lost"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> Iterable[tuple[str, Any]]:
+        return [("yes", gettext_lazy("文件缺失"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(lost_at__isnull=False) if self.value() else queryset
+
+
 @admin.register(MediaObject)
 class MediaAdmin(ScopedAdmin):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", DeadWork, Period]
+    list_filter = ["state", LostFile, DeadWork, Period]
     search_fields = ["filename", "owner__name"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -128,6 +145,7 @@ class MediaAdmin(ScopedAdmin):
             (_("像素"), f"{row.width} × {row.height}" if row.width else "—"),
             (_("拍摄时间（手机）"), row.taken_at or "—"),
             (_("登记时间"), row.created_at),
+            *([(_("发现文件缺失"), row.lost_at)] if row.lost_at else []),
             ("SHA-256", row.sha256),
             *facts_of_work(row),
         ]
