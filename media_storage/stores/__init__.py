@@ -7,9 +7,9 @@ Bytes come in by two ways. Through this server: `write` streams them to their ke
 directly, in two steps: `upload_urls` signs addresses for what is still missing; `arrived` looks
 whether all is there, and `take_in`, which reads the bytes, puts them under their key.
 
-Only the declared bytes ever get under a key by an upload: where the store checks the SHA-256 that is
-signed into the address, a single upload goes straight there; everything else lands beside it. So
-bytes that were verified stay as they are.
+No address reaches an object that was verified: where the store checks the SHA-256 that is signed into
+the address, a single upload goes straight under its key, and the address can only ever put the same
+bytes there; everything else lands beside it. So bytes that were verified stay as they are.
 
     StoreError
     ├── ObjectMissing   no bytes under this key

@@ -521,7 +521,11 @@ def _client(url: SplitResult, options: Mapping[str, str]) -> S3Client:
     scheme = options.get("scheme", "https")
     config = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "path" if options.get("path_style") == "1" else "auto"},
+        s3={
+            "addressing_style": "path" if options.get("path_style") == "1" else "auto",
+            # What we write ourselves is checked on arrival, over TLS too.
+            "payload_signing_enabled": True,
+        },
         # Servers other than AWS refuse the checksums that newer SDKs add by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -72,7 +72,7 @@ def _start(workshop: Workshop) -> str:
     monitor = program("ceph-mon", package="ceph-mon")
     osd = program("ceph-osd", package="ceph-osd")
     gateway = program("radosgw", package="radosgw")
-    admin = program("radosgw-admin", package="radosgw")
+    admin = program("radosgw-admin", package="ceph-common")
     make_map = program("monmaptool", package="ceph-common")
     ceph = program("ceph", package="ceph-common")
     cluster, ports = str(uuid.uuid4()), {"mon": free_port(), "rgw": free_port()}
