@@ -73,7 +73,7 @@ def _start(workshop: Workshop) -> str:
     osd = program("ceph-osd", package="ceph-osd")
     gateway = program("radosgw", package="radosgw")
     admin = program("radosgw-admin", package="ceph-common")
-    make_map = program("monmaptool", package="ceph-common")
+    make_map = program("monmaptool", package="ceph-base")
     ceph = program("ceph", package="ceph-common")
     cluster, ports = str(uuid.uuid4()), {"mon": free_port(), "rgw": free_port()}
     configured = _configure(workshop.folder, cluster, ports)
