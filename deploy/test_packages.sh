@@ -20,6 +20,7 @@ need ceph-osd ceph-osd
 need radosgw radosgw
 need chromium chromium chromium-browser
 need gettext msgfmt
+need ffmpeg ffmpeg
 if [ -z "$(find /usr/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts" -name 'NotoSansCJK*' 2>/dev/null | head -n 1)" ]; then
     missing="$missing fonts-noto-cjk"
 fi

@@ -26,11 +26,3 @@ class UploadMismatch(Invalid):
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
     title = _("文件存储暂时不可用，请稍后重试")
-
-
-class BadImage(Exception):
-    """The file is not a picture that we show; `code` is one of MediaObject.Rejection."""
-
-    def __init__(self, code: str, cause: str = "") -> None:
-        super().__init__(f"{code}: {cause}" if cause else code)
-        self.code = code

@@ -29,9 +29,10 @@ from django_tasks import task
 
 from media_storage import keys, witness
 from media_storage.errors import StoreUnavailable
-from media_storage.keys import TRASH, KeySource
+from media_storage.keys import KeySource
 from media_storage.models import Housekeeping, MediaObject, Rendition
 from media_storage.stores import (
+    TRASH,
     HalfDone,
     ObjectMissing,
     Store,
@@ -54,6 +55,7 @@ ABANDONED = timedelta(days=1)
 """So long an upload lies there for which no row waits: its row may be just being written."""
 
 State = MediaObject.State
+MADE_BY_US = (Rendition.Name.SMALL, Rendition.Name.LARGE)
 HAVING_BYTES = (State.STORED, State.PROCESSING, State.READY, State.REJECTED)
 
 Say = Callable[[str, str], None]
@@ -307,13 +309,13 @@ def find_originals(ids: Sequence[Any]) -> None:
 
 
 def lose_renditions(ids: Sequence[Any]) -> None:
-    """They are made again from the original."""
+    """They are made again from the original. Shared copies are another package's."""
     for some in _batches(ids):
         media = set(Rendition.objects.filter(pk__in=some).values_list("media_id", flat=True))
         with transaction.atomic():
             ready = MediaObject.objects.filter(pk__in=media, state=State.READY, lost_at=None)
             again = list(ready.select_for_update(of=("self",)).values_list("pk", flat=True))
-            Rendition.objects.filter(media__in=again).delete()
+            _renditions().filter(media__in=again).delete()
             MediaObject.objects.filter(pk__in=again).update(
                 state=State.STORED, work_due_at=clock.now(), work_attempts=0
             )
@@ -323,6 +325,10 @@ def lose_renditions(ids: Sequence[Any]) -> None:
 def _batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(ids), PAGE):
         yield ids[start : start + PAGE]
+
+
+def _renditions() -> QuerySet[Rendition]:
+    return Rendition.objects.filter(name__in=MADE_BY_US)
 
 
 def _uploaded(rows: QuerySet[MediaObject]) -> QuerySet[MediaObject]:
@@ -340,5 +346,5 @@ def start() -> None:
             found=find_originals,
         )
     )
-    keys.register(KeySource(name="renditions", rows=Rendition.objects.all, lost=lose_renditions))
+    keys.register(KeySource(name="renditions", rows=_renditions, lost=lose_renditions))
     schedule.every("media.sweep", TURN, sweep_task.enqueue)

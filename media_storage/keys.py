@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import CharField, Lookup, QuerySet
 from django.db.models.functions import Collate
 
-TRASH = "trash/"
+from media_storage.stores import TRASH
 
 
 def _nothing(_ids: Sequence[Any]) -> None:

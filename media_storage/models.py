@@ -15,10 +15,17 @@ from server.core import clock
 from server.core.ids import new_id
 from server.core.work import Work, due_index
 
+_DELETED = _("文件已按规定删除，只保留记录")
+
 
 def new_key() -> str:
     """A key in the store that cannot be guessed and tells nothing. The day spreads folders."""
     return f"{clock.now():%Y%m/%d}/{secrets.token_hex(16)}"
+
+
+def extension_of(content_type: str) -> str:
+    """Of a picture that we made ourselves."""
+    return {"image/jpeg": ".jpg", "image/webp": ".webp", "image/png": ".png"}[content_type]
 
 
 class MediaObject(Work):
@@ -37,6 +44,7 @@ class MediaObject(Work):
         PROCESSING = "processing", _("处理中")
         READY = "ready", _("可用")
         REJECTED = "rejected", _("已拒绝")
+        DELETED = "deleted", _("已删除")
 
     class Rejection(models.TextChoices):
         EMPTY = "empty", _("文件是空的，请重新拍摄或选择文件")
@@ -45,9 +53,20 @@ class MediaObject(Work):
             _("不支持这种类型的文件，请换成照片、PDF、音视频或 Office 文件"),
         )
         TYPE_MISMATCH = "type_mismatch", _("文件内容与声明的类型不符，请检查文件")
+        MIXED_TYPES = (
+            "mixed_types",
+            _("文件里夹带了另一种文件（网页、压缩包等），请重新拍摄或另存后上传"),
+        )
         BROKEN = "broken", _("文件已损坏，无法打开，请重新拍摄或选择文件")
         TOO_MANY_PIXELS = "too_many_pixels", _("图片的像素过多，请缩小后重新上传")
         TOO_LARGE = "too_large", _("文件超过大小限制，请压缩后重新上传")
+        UNPACKS_TOO_LARGE = (
+            "unpacks_too_large",
+            _("文件解压后过大，请删去不需要的内容后重新上传"),
+        )
+        TOO_SLOW = "too_slow", _("处理这个文件用时过长，请换成较小的文件重新上传")
+        TOO_MUCH_MEMORY = "too_much_memory", _("处理这个文件占用内存过多，请缩小后重新上传")
+        CRASHED = "crashed", _("文件使解码程序异常退出，请重新拍摄或另存后上传")
 
     class Origin(models.TextChoices):
         UNKNOWN = "", _("未说明")
@@ -55,7 +74,9 @@ class MediaObject(Work):
         GALLERY = "gallery", _("从相册选取")
 
     class Note(models.TextChoices):
-        NO_RENDITION = "no_rendition", _("这种格式的图片暂时没有缩略图，请下载原图查看")
+        NO_TOOL = "no_tool", _("服务器没有安装音视频工具（ffmpeg），没有时长和封面")
+        NO_PREVIEW = "no_preview", _("无法生成预览图，请下载原文件查看")
+        LOCKED = "locked", _("文件有密码，没有预览图和页数")
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(
@@ -107,18 +128,29 @@ class MediaObject(Work):
             models.CheckConstraint(
                 name="media_state_known",
                 condition=Q(
-                    state__in=["declared", "arrived", "stored", "processing", "ready", "rejected"]
+                    state__in=[
+                        "declared",
+                        "arrived",
+                        "stored",
+                        "processing",
+                        "ready",
+                        "rejected",
+                        "deleted",
+                    ]
                 ),
             ),
             models.CheckConstraint(
                 name="media_rejected_has_reason",
                 condition=(Q(state="rejected") & ~Q(reject_code=""))
-                | (~Q(state="rejected") & Q(reject_code="")),
+                | (~Q(state="rejected") & Q(reject_code=""))
+                # What was rejected, or never came, can be deleted as well.
+                | Q(state="deleted"),
             ),
             models.CheckConstraint(
                 name="media_stored_has_time",
                 condition=Q(state__in=["declared", "arrived"], stored_at=None)
-                | (~Q(state__in=["declared", "arrived"]) & Q(stored_at__isnull=False)),
+                | (~Q(state__in=["declared", "arrived"]) & Q(stored_at__isnull=False))
+                | Q(state="deleted"),
             ),
             models.CheckConstraint(
                 name="media_position_whole",
@@ -138,12 +170,14 @@ class MediaObject(Work):
 
     @property
     def reject_reason(self) -> str:
-        """The sentence that the inspector reads; empty unless rejected."""
+        """The sentence that the inspector reads; empty unless rejected or deleted."""
+        if self.state == self.State.DELETED:
+            return str(_DELETED)
         return str(self.get_reject_code_display()) if self.reject_code else ""
 
     @property
     def note(self) -> str:
-        """A remark on an accepted file, such as why it has no small picture."""
+        """A remark on an accepted file, such as why it has no preview."""
         return str(self.get_note_code_display())
 
     @property
@@ -198,28 +232,32 @@ class Facts(models.Model):
 class Rendition(models.Model):
     """A smaller copy of a picture, upright and without metadata: what pages and phones show.
 
-    `shared` is the copy for others than the inspectors and offices: with a watermark, and with faces
-    blurred where the instrument wants it.
+    Of a video a frame, of a PDF its first page. The small one is there before the large one.
+    `shared` is the copy for those who may not open the original (server.sharing): with a watermark, and
+    with faces hidden where the instrument wants it; `shared_small` is made from it, without a watermark.
     """
 
     class Name(models.TextChoices):
         SMALL = "small", _("小图（320）")
         LARGE = "large", _("大图（1600）")
         SHARED = "shared", _("共享图（水印）")
+        SHARED_SMALL = "shared_small", _("共享图的小图（320）")
 
     media = models.ForeignKey(MediaObject, models.CASCADE, related_name="renditions")
-    name = models.CharField(max_length=8, choices=Name)
+    name = models.CharField(max_length=16, choices=Name)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size = models.PositiveIntegerField()
     key = models.CharField(max_length=170, unique=True)
+    content_type = models.CharField(max_length=40, default="image/jpeg", editable=False)
 
     class Meta:
         ordering = ["media", "-name"]
         constraints = [
             models.UniqueConstraint(fields=["media", "name"], name="rendition_once"),
             models.CheckConstraint(
-                name="rendition_name_known", condition=Q(name__in=["small", "large", "shared"])
+                name="rendition_name_known",
+                condition=Q(name__in=["small", "large", "shared", "shared_small"]),
             ),
         ]
 
@@ -228,7 +266,8 @@ class Rendition(models.Model):
 
     @property
     def filename(self) -> str:
-        return f"{PurePosixPath(self.media.filename).stem}-{self.name}.jpg"
+        stem = PurePosixPath(self.media.filename).stem
+        return f"{stem}-{self.name}{extension_of(self.content_type)}"
 
 
 class Housekeeping(models.Model):

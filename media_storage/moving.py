@@ -112,11 +112,20 @@ class Move:
             here = self.target.write(found.key, self.source.read(found.key))
             there = _measured(self.target.read(found.key))
             self.bytes += here.size
+            self._forget_if_gone(found.key)
         if here != there:
             return "failed"
         if here and sha256 and here.sha256 != sha256:
             return "damaged"
         return "moved" if moved else "there"
+
+    def _forget_if_gone(self, key: str) -> None:
+        """What was deleted while it was copied must not come back."""
+        try:
+            self.source.size(key)
+        except ObjectMissing:
+            self.target.erase(key)
+            raise
 
     def _measured_there(self, found: StoredObject) -> Written | None:
         try:

@@ -2,6 +2,7 @@
 
     declared ──complete──▶ stored ──worker──▶ processing ──▶ ready
         │  └──▶ arrived ──worker──▲   └──────────────┴─────▶ rejected, with a reason
+        │   any of them ──▶ deleted, by the rules of care (server.care): the row stays, the bytes go
         └── bytes that are not the declared ones: forgotten, still declared, to be uploaded again
 
 `arrived`: all is there, and the store cannot say whether they are the declared bytes, so the worker
@@ -31,6 +32,7 @@ from media_storage.formats import (
     format_by_name,
     format_by_signature,
     format_of,
+    saved_name,
     sniff,
 )
 from media_storage.models import MediaObject, Rendition, new_key
@@ -97,12 +99,15 @@ def declare_media(
     taken_at: datetime | None = None,
     location: Location | None = None,
     link: Link = "",
+    origin: str = MediaObject.Origin.UNKNOWN.value,
     base_url: str,
 ) -> tuple[MediaObject, Upload, bool]:
     """Register a file that will be uploaded, and say where to. The bool: whether it is new.
 
-    `link`: how the phone finds its line, which decides on the size of parts. The same declaration again gives the same object, with addresses for what is still missing.
-    Raises Invalid (pointers /filename, /content_type, /size, /sha256, /location), ContentConflict.
+    `link`: how the phone finds its line, which decides on the size of parts. `origin`: what it says of
+    where it has the file from. The same declaration again gives the same object, with addresses for
+    what is still missing. Raises Invalid (pointers /filename, /content_type, /size, /sha256,
+    /location), ContentConflict.
     """
     values = _declared_values(
         filename=filename,
@@ -113,10 +118,15 @@ def declare_media(
         location=location,
     )
     owner_id = owner.pk if owner else None
-    media = MediaObject(id=media_id, owner_id=owner_id, state=State.DECLARED.value, **values)
+    media = MediaObject(
+        id=media_id, owner_id=owner_id, state=State.DECLARED.value, origin=origin, **values
+    )
     created = _INSERT(media)
     if not created:
         media = MediaObject.objects.get(id=media_id)
+        # A phone whose app was renewed in between may say now what it did not say before.
+        if origin and media.origin:
+            values["origin"] = origin
         if _differs(media, owner_id, values):
             raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
     return media, _next_step(media, base_url, link, fresh=created), created
@@ -308,7 +318,7 @@ def new_media_values(
         "key": stored.key,
         "upload_id": "",
         "note_code": "",
-        "origin": "",
+        "origin": MediaObject.Origin.UNKNOWN.value,
         "taken_at": taken_at,
         "latitude": None,
         "longitude": None,
@@ -331,14 +341,32 @@ def discard(key: str) -> None:
 
 
 def readable_url(item: MediaObject | Rendition, *, base_url: str) -> str:
-    """A short-lived address of the original or of a rendition. Ask only for what is uploaded."""
+    """A short-lived address of the original or of a rendition. Ask only for what is uploaded.
+
+    The same for some minutes, so that a page that is opened again finds its pictures in the cache.
+    """
+    content_type = served_type(item)
+    name = PurePosixPath(item.filename)
+    if isinstance(item, Rendition):
+        name = name.with_suffix(PurePosixPath(item.key).suffix)
     return get_store().download_url(
         item.key,
-        filename=item.filename,
-        content_type="image/jpeg" if isinstance(item, Rendition) else item.content_type,
+        filename=saved_name(name.name, content_type),
+        content_type=content_type,
         expires_in=READ_TIME,
         base_url=base_url,
     )
+
+
+def served_type(item: MediaObject | Rendition) -> str:
+    """What a browser is told that the bytes are: only what was verified, never what was claimed.
+
+    The bytes of a rejected file are not what they claim: a browser may save them, not look at them.
+    """
+    if isinstance(item, Rendition):
+        format_ = format_by_name(item.key)
+        return format_.content_type if format_ else "image/jpeg"
+    return "application/octet-stream" if item.state == State.REJECTED else item.content_type
 
 
 # ---- the rules --------------------------------------------------------------------------------

@@ -1,31 +1,48 @@
-"""What the worker does with a stored object: look at it, make its renditions, say ready or rejected."""
+"""What the worker does with a stored object: look at it, make its renditions, say ready or rejected.
+
+Looking happens in a bounded process (media_storage.bounded): nothing here opens what strangers sent.
+"""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
-from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, Any
 
+import msgspec
 from django.db import transaction
 from django.db.models import QuerySet
 
-from media_storage.errors import BadImage, StoreUnavailable
-from media_storage.formats import format_of
-from media_storage.models import MediaObject, Rendition
+from media_storage import bounded
+from media_storage.errors import StoreUnavailable
+from media_storage.facts import facts_of
+from media_storage.formats import Format, format_of
+from media_storage.models import Facts, MediaObject, Rendition, extension_of
+from media_storage.refusals import Reason, Refused
+from media_storage.results import SmallPicture, Told, understood
 from media_storage.services import judge
-from media_storage.signals import media_processed
+from media_storage.signals import media_processed, media_shown
 from media_storage.stores import ObjectMissing, get_store
 from server.core import clock, schedule, work
 
-if TYPE_CHECKING:
-    from media_storage.imaging import Picture, SmallPicture
+logger = logging.getLogger(__name__)
 
 IN_MEMORY = 8 * 1024 * 1024
 DRAFT_TIME = timedelta(days=1)
 """No write takes so long: what is older was left behind."""
+DISTURBED_TRIES = 3
+"""So often a file is looked at that ran out of time or was killed from outside, then it is refused."""
+LONGEST_STEP = timedelta(seconds=90)
+"""Two tries of a bounded process, and storing what it gave."""
+POSTER_SIDE = 1600
+
+_DISTURBED = re.compile(r"try (\d+): ")
+
 State = MediaObject.State
 UNFINISHED = (State.STORED, State.PROCESSING)
 
@@ -43,8 +60,15 @@ def process(media: MediaObject) -> None:
     try:
         _check_type(media)
         _process(media)
-    except BadImage as bad:
-        _finish(media, state=State.REJECTED, reject_code=bad.code)
+    except Refused as refused:
+        _reject(media, refused.code, refused.cause)
+    except bounded.Disturbed as disturbed:
+        tries = _disturbed_tries(media) + 1
+        if tries < DISTURBED_TRIES:
+            raise work.TemporaryFailure(f"try {tries}: {disturbed}") from disturbed
+        _reject(media, disturbed.code, disturbed.cause)
+    except bounded.Unstartable as unstartable:
+        raise work.TemporaryFailure(str(unstartable)) from unstartable
     except ObjectMissing as missing:
         raise work.PermanentFailure(f"no bytes in the store: {media.key}") from missing
     except StoreUnavailable as down:
@@ -55,93 +79,157 @@ def _check_type(media: MediaObject) -> None:
     """Bytes that went past this server were looked at by nobody yet."""
     store = get_store()
     if store.direct and (rejection := judge(media, store)):
-        raise BadImage(rejection, "by its beginning")
+        raise Refused(rejection, "by its beginning")
+
+
+def _disturbed_tries(media: MediaObject) -> int:
+    """How often it was disturbed just before: the row's last error says so, its attempts count more."""
+    said = _DISTURBED.match(media.work_error)
+    return int(said[1]) if said else 0
 
 
 def _process(media: MediaObject) -> None:
     format_ = format_of(media.content_type)
-    if format_ and format_.pillow:
-        # Late: every process knows this pump, and only the worker needs Pillow.
-        from media_storage.imaging import make_renditions
+    if format_ is None or not format_.job:
+        _finish(media, None, [], state=State.READY)
+        return
+    told, made, shown = Told(), [], False
+    with _local_copy(media) as file, closing(_looking(file, format_)) as results:
+        for each in results:
+            _keep(media)
+            if isinstance(each, Told):
+                told = each
+                continue
+            made.append(_stored(media, each))
+            if not shown:
+                shown = _show(media, told, made.pop())
+    sizes = {"width": told.width, "height": told.height}
+    _finish(media, None if shown else told, made, state=State.READY, note_code=told.note, **sizes)
 
-        with _local_copy(media) as file:
-            picture, small = make_renditions(file, pillow_format=format_.pillow)
-        _finish_picture(media, picture, small)
-    elif format_ and format_.is_image:
-        _finish(media, state=State.READY, note_code=MediaObject.Note.NO_RENDITION)
-    elif format_ and format_.member:
-        with _local_copy(media) as file:
-            _check_office(file, format_.member)
-        _finish(media, state=State.READY)
-    else:
-        _finish(media, state=State.READY)
+
+def _looking(file: IO[bytes], format_: Format) -> Generator[Told | SmallPicture, None, None]:
+    """What the format's job says, each as it comes."""
+    with closing(bounded.stream(format_.job, file, **_options(format_))) as results:
+        for each in results:
+            try:
+                yield understood(each)
+            except msgspec.ValidationError as nonsense:
+                raise Refused(Reason.CRASHED, str(nonsense)) from nonsense
+
+
+def _options(format_: Format) -> dict[str, Any]:
+    if format_.job == "picture":
+        return {"pillow_format": format_.pillow, "signature": format_.signature}
+    if format_.job == "recording":
+        kind = format_.content_type.partition("/")[0]
+        return {"signature": format_.signature, "kind": kind, "side": POSTER_SIDE}
+    return {"member": format_.member} if format_.job == "office" else {}
 
 
 @contextmanager
-def _local_copy(media: MediaObject) -> Iterator[BinaryIO]:
-    """The object as a file that can be searched; on disk where it is large."""
-    with SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+def _local_copy(media: MediaObject) -> Iterator[IO[bytes]]:
+    """The object as a file with a descriptor; in memory where it is small and the system can."""
+    with _new_file(media.size) as file:
         for chunk in get_store().read(media.key):
             file.write(chunk)
-        file.seek(0)
-        yield cast(BinaryIO, file)
+            _keep(media)
+        file.flush()
+        yield file
 
 
-def _check_office(file: IO[bytes], member: str) -> None:
-    """An Office file is a ZIP that lists its main part; nothing is unpacked."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            listed = member in archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise BadImage(MediaObject.Rejection.BROKEN, str(error)) from error
-    if not listed:
-        raise BadImage(MediaObject.Rejection.TYPE_MISMATCH, f"no {member}")
+def _new_file(size: int) -> IO[bytes]:
+    if size <= IN_MEMORY and hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("media"), "w+b", buffering=0)
+    return tempfile.TemporaryFile()
 
 
-def _finish_picture(media: MediaObject, picture: Picture, small: list[SmallPicture]) -> None:
-    # Upload first: a row without bytes would show a broken picture. The keys follow from the
-    # object's, so that a second run overwrites rather than leaves something behind.
-    renditions = []
-    for each in small:
-        key = f"{media.key}-{each.name}.jpg"
-        get_store().write(key, [each.data])
-        renditions.append(
-            Rendition(
-                media=media,
-                name=each.name,
-                width=each.width,
-                height=each.height,
-                size=len(each.data),
-                key=key,
-            )
-        )
-    _finish(
-        media,
-        renditions,
-        state=State.READY,
-        width=picture.width,
-        height=picture.height,
+def _keep(media: MediaObject) -> None:
+    """Between two steps: let the lease be long enough for the next one.
+
+    Raises TemporaryFailure where the row went to another worker: it is theirs now.
+    """
+    if media.work_due_at is None or media.work_due_at - clock.now() > LONGEST_STEP:
+        return
+    if not work.renew(PUMP, media):
+        raise work.TemporaryFailure("the lease ended")
+
+
+def _stored(media: MediaObject, made: SmallPicture) -> Rendition:
+    """Upload first: a row without bytes would show a broken picture.
+
+    The keys follow from the object's, so that a second run overwrites rather than leaves something.
+    """
+    key = f"{media.key}-{made.name}{extension_of(made.content_type)}"
+    get_store().write(key, [made.data])
+    return Rendition(
+        media=media,
+        name=made.name,
+        width=made.width,
+        height=made.height,
+        size=len(made.data),
+        key=key,
+        content_type=made.content_type,
     )
 
 
 @transaction.atomic
-def _finish(
-    media: MediaObject, renditions: list[Rendition] | None = None, **values: object
-) -> None:
+def _show(media: MediaObject, told: Told, small: Rendition) -> bool:
+    """The thumbnail is there: phones and pages need not wait for the rest."""
+    unfinished = rows().filter(id=media.id, state__in=UNFINISHED)
+    if not unfinished.update(width=told.width, height=told.height):
+        return False
+    _write(media, told, [small])
+    media.refresh_from_db(fields=["state", "width", "height"])
+    media_shown.send(MediaObject, media=media)
+    return True
+
+
+@transaction.atomic
+def _finish(media: MediaObject, told: Told | None, made: list[Rendition], **values: object) -> None:
     if not rows().filter(id=media.id, state__in=UNFINISHED).update(**values):
         return  # another worker, after our lease ran out, was first
-    Rendition.objects.bulk_create(renditions or [])
+    _write(media, told, made)
     media.refresh_from_db(fields=[*values])
     media_processed.send(MediaObject, media=media)
 
 
-# Few at a time: the lease is for all of a batch, and a picture may take seconds. Many times: the
+def _write(media: MediaObject, told: Told | None, made: list[Rendition]) -> None:
+    """Rows for what is known; those that are there already are written anew."""
+    if told is not None and told != Told():
+        facts = facts_of(media, told)
+        columns = [field.name for field in Facts._meta.concrete_fields if not field.primary_key]
+        Facts.objects.bulk_create(
+            [facts], update_conflicts=True, unique_fields=["media"], update_fields=columns
+        )
+    Rendition.objects.bulk_create(
+        made,
+        update_conflicts=True,
+        unique_fields=["media", "name"],
+        update_fields=["width", "height", "size", "key", "content_type"],
+    )
+
+
+def _reject(media: MediaObject, code: str, cause: str) -> None:
+    """The record stays, with its reason; what was shown of it goes."""
+    logger.warning("media %s refused: %s %s", media.id, code, cause)
+    keys = list(media.renditions.values_list("key", flat=True))
+    with transaction.atomic():
+        _finish(media, None, [], state=State.REJECTED, reject_code=code)
+        if media.state != State.REJECTED:
+            return
+        media.renditions.all().delete()
+    for key in keys:
+        get_store().delete(key)
+
+
+# One at a time: a lease is for all of a batch, and a file may take half a minute. Many times: the
 # store may be away for a night, and nobody should have to wake up the photos afterwards.
 PUMP = work.Pump(
     name="media",
     rows=rows,
     handle=process,
-    batch=2,
+    lease_seconds=120,
+    batch=1,
     max_attempts=40,
     backoff_limit_seconds=900.0,
 )

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db.models import CharField, Q, QuerySet, Subquery, UUIDField, Value
 from django.db.models.functions import Cast, Concat
 
@@ -27,22 +28,21 @@ from mobile_api.serializers.grid import SchoolOut
 from mobile_api.serializers.instruments import InstrumentWithForm
 from mobile_api.serializers.notices import NoticeOut
 from mobile_api.serializers.work import SubmissionOut, VisitOut
+from mobile_api.shown import findings_shown_to, submissions_shown_to, visits_shown_to
 from server.activities.machine import FILLABLE_STATES
 from server.activities.models import Activity, Visit
 from server.activities.queries import (
     instruments_known_to,
     schools_known_to,
     submissions_visible_to,
-    visits_listed_for,
     visits_visible_to,
-    with_attachments,
 )
 from server.core import clock
 from server.core.changes import Change, changes_after, newest_settled
 from server.core.changes import Cursor as FeedCursor
 from server.core.standing import StandingQuery
 from server.findings.models import SETTLED
-from server.findings.queries import findings_listed_for, findings_visible_to
+from server.findings.queries import findings_visible_to
 from server.grid.models import Appointment, Membership, User, in_term
 from server.grid.queries import OFFICES, schools_visible_to
 from server.messaging.queries import inbox_of
@@ -53,6 +53,9 @@ RECENT = timedelta(days=90)
 PUT, DELETE = "put", "delete"
 
 Rows = QuerySet[Any]
+
+AT_ONCE = 25
+"""Objects that are rendered together: a page of 500 submissions would else take 30 MB for a moment."""
 
 NOTHING = Value(None, output_field=UUIDField())
 
@@ -116,21 +119,21 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         type="visit",
         visible=visits_visible_to,
-        loaded=visits_listed_for,
+        loaded=visits_shown_to,
         recent=lambda rows, since: rows.filter(_recent_visit(since)),
         shape=VisitOut,
     ),
     Kind(
         type="submission",
         visible=submissions_visible_to,
-        loaded=lambda user: with_attachments(submissions_visible_to(user)),
+        loaded=submissions_shown_to,
         recent=_recent_submissions,
         shape=SubmissionOut,
     ),
     Kind(
         type="finding",
         visible=findings_visible_to,
-        loaded=findings_listed_for,
+        loaded=findings_shown_to,
         recent=lambda rows, since: rows.exclude(state__in=SETTLED, updated_at__lt=since),
         shape=FindingOut,
         seen_by_school=True,
@@ -285,13 +288,14 @@ def _schools_of_visits(user: User, ordered: Iterable[tuple[str, UUID]]) -> list[
 def _data_of(
     kind: Kind, user: User, keys: Sequence[UUID], context: dict[str, Any]
 ) -> dict[UUID, Any]:
-    """The rendered objects that the person may see, by id."""
-    if not keys:
-        return {}
-    rows = list(kind.loaded(user).filter(**{f"{kind.key}__in": keys}))
-    attribute = "pk" if kind.key == "pk" else kind.key
-    data = kind.shape(rows, many=True, context=context).data
-    return {getattr(row, attribute): each for row, each in zip(rows, data, strict=True)}
+    """The objects that the person may see, by id, as JSON."""
+    found: dict[UUID, Any] = {}
+    for start in range(0, len(keys), AT_ONCE):
+        rows = list(kind.loaded(user).filter(**{f"{kind.key}__in": keys[start : start + AT_ONCE]}))
+        data = kind.shape(rows, many=True, context=context).data
+        for row, each in zip(rows, data, strict=True):
+            found[getattr(row, kind.key)] = msgspec.Raw(msgspec.json.encode(each))
+    return found
 
 
 def _change(type_: str, pk: UUID, data: Any) -> dict[str, Any]:

@@ -7,12 +7,22 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
 from server.core.errors import registry
 
 PROBLEM = "#/components/schemas/Problem"
+
+DEVICE_TIME = OpenApiParameter(
+    "X-Device-Time",
+    OpenApiTypes.DATETIME,
+    OpenApiParameter.HEADER,
+    description="What the phone's clock shows when it sends the request, ISO 8601 with an offset. "
+    "By it the server knows how far the clock is off, and corrects the times of photos.",
+)
+
 METHODS = ("get", "post", "put", "delete", "patch")
 WITH_BODY = ("post", "put", "patch")
 
@@ -22,6 +32,7 @@ REFUSALS = {
     "403": "Seen, but not this person's to do.",
     "404": "No such thing, or not visible to this person.",
     "409": "The state or an earlier write stands against it.",
+    "410": "It was there and was deleted by the rules; its record stays.",
     "413": "The body is over the limit.",
     "415": "Not this content type.",
     "422": "The content breaks a rule; `errors` says where.",
@@ -105,6 +116,8 @@ def _refuse(path: str, method: str, operation: dict[str, Any]) -> None:
         codes |= {"409", "422"}
     if "requestBody" in operation:
         codes |= {"413", "415"}
+    if path.endswith("/original"):
+        codes |= {"410"}
     responses = operation["responses"]
     missing = {code: {"$ref": f"#/components/responses/{code}"} for code in sorted(codes)}
     operation["responses"] = {**missing, **responses}
@@ -138,6 +151,7 @@ _CODES = {
     "403": "not_allowed",
     "404": "not_found",
     "409": "content_conflict",
+    "410": "gone",
     "413": "too_large",
     "415": "unsupported_media_type",
     "422": "invalid",

@@ -93,7 +93,8 @@ def decode(text: str) -> list[Any]:
 
 
 def _write_cursor(ordering: Sequence[str], row: Model) -> str:
-    return encode([getattr(row, name.lstrip("-")) for name in ordering])
+    values = [getattr(row, name.lstrip("-")) for name in ordering]
+    return encode([str(value) if isinstance(value, int) else value for value in values])
 
 
 def _read_cursor(rows: QuerySet[Any], ordering: Sequence[str], cursor: str) -> list[Any]:

@@ -30,6 +30,7 @@ from mobile_api.authentication import CHALLENGE
 from server.core.errors import (
     Conflict,
     DuxueError,
+    Gone,
     Invalid,
     Malformed,
     NotAllowed,
@@ -52,6 +53,7 @@ STATUS: tuple[tuple[type[DuxueError], int], ...] = (
     (NotAllowed, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Gone, 410),
     (TooLarge, 413),
     (Unavailable, 503),
 )

@@ -17,11 +17,32 @@ from tests.services import CEPH, POSTGRES, REDIS, SWIFT, Missing, Service, runni
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.plugin import DjangoDbBlocker
 
-pytest_plugins = ["tests.cast", "tests.clients", "tests.forms", "tests.activities"]
+pytest_plugins = [
+    "tests.cast",
+    "tests.clients",
+    "tests.forms",
+    "tests.activities",
+    "tests.evidence",
+    "tests.receipts",
+]
 
 # A test that starts the product in a process of its own means the product, not its test settings.
 os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """SQLite is emptied between tests by DELETE, which the audit log's trigger refuses.
+
+    PostgreSQL is emptied by TRUNCATE. tests/server/core/test_audit.py puts the trigger back.
+    """
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER core_audit_no_delete")
 
 
 @pytest.fixture(autouse=True)

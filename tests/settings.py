@@ -17,6 +17,8 @@ _CHOSEN_BY_TESTS = (
     "MEDIA_STORE_URL",
     "PUBLIC_URL",
     "PUSH_URL",
+    "RECEIPT_KEY",
+    "RECEIPT_KEY_FILE",
 )
 for _name in _CHOSEN_BY_TESTS:
     os.environ.pop(_name, None)

@@ -20,16 +20,18 @@ A store that does not answer raises media_storage.errors.StoreUnavailable.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal, Protocol
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.http import content_disposition_header
 
+from media_storage.formats import may_be_shown
 from server.core import clock
 
 CHUNK = 64 * 1024
@@ -41,6 +43,9 @@ MIN_PART_SIZE = 5 * 1024 * 1024  # S3's smallest, save for the last
 PIECE_SIZE = 256 * 1024
 """A part for a weak link, see docs/adr/0015: a break costs half of it on average."""
 MAX_PARTS = 1000  # what S3 lists in one answer
+
+TRASH = "trash/"
+"""Where the sweeper lays what nobody names, before it is deleted."""
 
 Strategy = Literal["single", "multipart"]
 Link = Literal["", "weak", "good"]
@@ -145,6 +150,18 @@ class HalfDone:
     forget: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What `erase` found and took away.
+
+    `keys`: every key that was tried, there or not. `versions`: how many old versions went with them;
+    None where the store does not say whether it keeps any.
+    """
+
+    keys: tuple[str, ...]
+    versions: int | None = 0
+
+
 class Store(Protocol):
     """The contract; tests/media_storage/test_stores.py holds every store to it."""
 
@@ -208,10 +225,24 @@ class Store(Protocol):
     def move(self, key: str, to: str) -> None:
         """Give an object another key, replacing what is there. Raises ObjectMissing."""
 
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        """Remove every trace of an object; nothing if there is none.
+
+        The object, what was made from it (all keys that begin with its key), what phones uploaded for
+        it, whole or half, what the sweeper laid into the trash, and the versions that the store keeps of all these. Raises StoreUnavailable,
+        also where the store refuses to let go of something.
+        """
+
+    def traces(self, key: str) -> list[str]:
+        """What the store still has of an object, by its own listing: keys, uploads, old versions."""
+
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str
     ) -> str:
-        """A signed address that a browser shows or saves under `filename`."""
+        """A signed address that a browser shows or saves under `filename`, and keeps for a while.
+
+        The same for everybody who asks within a reading window of `expires_in`; it lasts one to two.
+        """
 
 
 def exists(store: Store, key: str) -> bool:
@@ -254,10 +285,18 @@ def missing_parts(cut: Iterable[Slice], received: Iterable[Received]) -> list[Sl
 
 
 def disposition(filename: str, content_type: str) -> str:
-    """The Content-Disposition of a download: shown in place only where that can do no harm."""
-    shown = content_type.startswith(("image/", "video/", "audio/"))
-    shown = shown or content_type == "application/pdf"
-    return content_disposition_header(not shown, filename) or "inline"
+    """The Content-Disposition of a download (RFC 6266): shown in place only where that does no harm.
+
+    `filename*` (RFC 8187) carries the name; `filename` is for what cannot read it, in ASCII.
+    """
+    kind = "inline" if may_be_shown(content_type) else "attachment"
+    plain = _NOT_PLAIN.sub("_", filename)
+    extended = f"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHAR)}" if plain != filename else ""
+    return f'{kind}; filename="{plain}"{extended}'
+
+
+_NOT_PLAIN = re.compile(r"[^ !#-$&-\[\]-~]+")
+_ATTR_CHAR = "!#$&+-.^_`|~"
 
 
 def reading_window(length: timedelta) -> datetime:

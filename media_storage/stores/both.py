@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TypeVar
 
 from media_storage.stores import (
+    Erased,
     Expected,
     HalfDone,
     ObjectMissing,
@@ -98,6 +99,17 @@ class BothStores:
 
     def move(self, key: str, to: str) -> None:
         self._either(lambda store: store.move(key, to))
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        # The old one first, as in `delete`.
+        old = self.old.erase(key, upload_id=upload_id)
+        new = self.new.erase(key, upload_id=upload_id)
+        known = [each.versions for each in (old, new) if each.versions is not None]
+        keys = {*old.keys, *new.keys}
+        return Erased(tuple(sorted(keys)), sum(known) if len(known) == 2 else None)
+
+    def traces(self, key: str) -> list[str]:
+        return [*self.old.traces(key), *self.new.traces(key)]
 
     def download_url(
         self, key: str, *, filename: str, content_type: str, expires_in: timedelta, base_url: str

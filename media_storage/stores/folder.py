@@ -32,7 +32,9 @@ from media_storage.errors import StoreUnavailable
 from media_storage.stores import (
     CHUNK,
     MIN_PART_SIZE,
+    TRASH,
     UPLOAD_TIME,
+    Erased,
     Expected,
     HalfDone,
     ObjectMissing,
@@ -295,6 +297,28 @@ class FolderStore:
             return None
         received = (Received(number=1, size=expected.size),)
         return Upload("single", expires_at, received=received, upload_id=expected.upload_id)
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        places = self.traces(key)
+        with _disk():
+            for place in places:
+                self._path(place).unlink(missing_ok=True)
+            for folder in {self._path(place).parent for place in places}:
+                _sync_folder(folder)
+            if _UPLOAD_ID.fullmatch(upload_id):
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(self._path(f"parts/{upload_id}"))
+        keys = {place.removeprefix("objects/") for place in places}
+        return Erased(keys=tuple(sorted({key, f"{INCOMING}{key}"} | keys)))
+
+    def traces(self, key: str) -> list[str]:
+        with _disk():
+            return [
+                str(found.relative_to(self.root))
+                for top in ("objects/", INCOMING, f"objects/{TRASH}")
+                for path in [self._path(f"{top}{key}")]
+                for found in sorted(path.parent.glob(f"{path.name}*"))
+            ]
 
     def _single(self, expected: Expected, expires_at: datetime, base_url: str) -> Upload:
         place = f"{INCOMING}{expected.key}"

@@ -38,7 +38,9 @@ from media_storage.errors import StoreUnavailable
 from media_storage.stores import (
     CHUNK,
     MIN_PART_SIZE,
+    TRASH,
     UPLOAD_TIME,
+    Erased,
     Expected,
     HalfDone,
     ObjectMissing,
@@ -69,6 +71,7 @@ logger = logging.getLogger(__name__)
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 EMPTY = {"416", "InvalidRange"}
 THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+NOT_SPOKEN = {"NotImplemented", "MethodNotAllowed", "InvalidRequest"}
 AWS = ("", "s3.amazonaws.com")
 CHECKSUMS = ("content-sha256", "sha256", "none")
 INCOMING = "incoming/"
@@ -292,10 +295,12 @@ class S3Store:
                 for each in page.get("Contents", ()):
                     yield StoredObject(each["Key"], each["Size"], each["LastModified"])
 
-    def _multipart_uploads(self) -> Iterator[tuple[str, str, datetime]]:
+    def _multipart_uploads(self, prefix: str = "") -> Iterator[tuple[str, str, datetime]]:
         """(key, id, begun)"""
         with _answers(self.bucket):
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
             for page in pages:
                 for each in page.get("Uploads", ()):
                     yield each["Key"], each["UploadId"], each["Initiated"]
@@ -328,6 +333,52 @@ class S3Store:
             digest.update(chunk)
             size += len(chunk)
         return Written(size=size, sha256=digest.hexdigest())
+
+    def erase(self, key: str, *, upload_id: str = "") -> Erased:
+        # The two keys by name as well: the listings of some servers lag behind their objects.
+        keys = {key, _incoming(key)}
+        for prefix in _places(key):
+            keys.update(each.key for each in self._listed(prefix))
+            for each, begun_id, _begun in list(self._multipart_uploads(prefix)):
+                self._abort(each, begun_id)  # its parts lie in the store under no key
+        if upload_id:
+            self.abort_upload(key, upload_id)
+        for each in sorted(keys):
+            self._delete(each)
+        # After the plain deletion, which in a bucket with versions only adds a marker to them.
+        versions = [self._erase_versions(prefix) for prefix in _places(key)]
+        known = [count for count in versions if count is not None]
+        return Erased(tuple(sorted(keys)), sum(known) if len(known) == len(versions) else None)
+
+    def traces(self, key: str) -> list[str]:
+        found: list[str] = []
+        for prefix in _places(key):
+            found += [each.key for each in self._listed(prefix) if exists(self, each.key)]
+            found += [f"{each} {begun_id}" for each, begun_id, _ in self._multipart_uploads(prefix)]
+            found += [f"{each} {version}" for each, version in self._versions_of(prefix) or ()]
+        return found
+
+    def _erase_versions(self, prefix: str) -> int | None:
+        """Delete every version and marker; None where the server knows no versions at all."""
+        found = self._versions_of(prefix)
+        for key, version in found or ():
+            with _answers(key, fine=MISSING):
+                self.client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        return None if found is None else len(found)
+
+    def _versions_of(self, prefix: str) -> list[tuple[str, str]] | None:
+        try:
+            with _answers(prefix, unspoken=True):
+                pages = self.client.get_paginator("list_object_versions").paginate(
+                    Bucket=self.bucket, Prefix=prefix
+                )
+                return [
+                    (each["Key"], each["VersionId"])
+                    for page in pages
+                    for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+                ]
+        except _NotSpoken:
+            return None
 
     def _abort(self, key: str, upload_id: str) -> None:
         with _answers(key, fine=MISSING):
@@ -612,6 +663,11 @@ def _nothing_missing(expected: Expected, expires_at: datetime) -> Upload:
     )
 
 
+def _places(key: str) -> tuple[str, ...]:
+    """With what every key begins that an object, or what was made from it, may lie under."""
+    return key, _incoming(key), f"{TRASH}{key}"
+
+
 def _incoming(key: str) -> str:
     return f"{INCOMING}{key}"
 
@@ -628,15 +684,24 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
+class _NotSpoken(Exception):
+    """The server does not know this part of S3."""
+
+
 @contextmanager
-def _answers(key: str, *, fine: Collection[str] = ()) -> Iterator[None]:
-    """The server's refusals in the port's words; codes in `fine` are no refusal."""
+def _answers(key: str, *, fine: Collection[str] = (), unspoken: bool = False) -> Iterator[None]:
+    """The server's refusals in the port's words; codes in `fine` are no refusal.
+
+    `unspoken`: raise _NotSpoken where the server has no such operation.
+    """
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in fine:
             return
+        if unspoken and code in NOT_SPOKEN:
+            raise _NotSpoken from error
         if code in MISSING:
             raise ObjectMissing(key) from error
         logger.exception("S3 refused: %s %s", code, key)

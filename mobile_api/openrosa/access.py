@@ -34,7 +34,12 @@ from server.core.errors import (
 )
 from server.instruments.services import form_hash
 from server.messaging.models import Device
-from server.messaging.sessions import TokenUnknown, device_for_key
+from server.messaging.sessions import (
+    TokenUnknown,
+    device_for_key,
+    device_known_lately,
+    remember_device,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +71,14 @@ _STATUS: tuple[tuple[type[DuxueError], int], ...] = (
 
 @dataclass(frozen=True)
 class Caller:
-    """The device that asks, and how to write addresses that it can follow."""
+    """The device that asks, and how to write addresses that it can follow.
+
+    `lately`: the device was usable a moment ago; whatever it asks for has to make sure.
+    """
 
     device: Device
     request: HttpRequest
+    lately: bool = False
 
     def address(self, name: str, **values: str) -> str:
         """An absolute address of the interface by which the device came in."""
@@ -90,10 +99,11 @@ def _path(name: str, **values: str) -> str:
 View = Callable[..., HttpResponse]
 
 
-def openrosa(*methods: str) -> Callable[[View], View]:
+def openrosa(*methods: str, lately: bool = False) -> Callable[[View], View]:
     """Answer these methods for a device that may come in; turn every refusal into OpenRosa's XML.
 
-    The view is called with the Caller and the address's other parts.
+    The view is called with the Caller and the address's other parts. `lately`: the view itself makes
+    sure that a device which was usable a moment ago still is.
     """
 
     def decorate(view: View) -> View:
@@ -102,7 +112,7 @@ def openrosa(*methods: str) -> Callable[[View], View]:
             try:
                 if request.method not in methods:
                     raise MethodNotAllowed(_("此地址不支持 %s 请求。") % request.method)
-                response = view(Caller(_device(request, key), request), **parts)
+                response = view(_caller(request, key, lately=lately), **parts)
             except DuxueError as error:
                 response = _refusal(error, request, methods)
             except (OperationalError, InterfaceError) as error:
@@ -138,13 +148,17 @@ def unless_known(caller: Caller, response: HttpResponse) -> HttpResponse:
     return known
 
 
-def _device(request: HttpRequest, key: str | None) -> Device:
+def _caller(request: HttpRequest, key: str | None, *, lately: bool) -> Caller:
     if key is None:
-        return device_for_authorization(request)
+        return Caller(device_for_authorization(request), request)
+    if lately and (known := device_known_lately(key)):
+        return Caller(known, request, lately=True)
     try:
-        return device_for_key(key)
+        device = device_for_key(key)
     except TokenUnknown:
         raise NotFound(_("地址中的密钥不正确，请重新扫描设置二维码。")) from None
+    remember_device(key, device)
+    return Caller(device, request)
 
 
 def _refusal(error: DuxueError, request: HttpRequest, methods: tuple[str, ...]) -> HttpResponse:

@@ -31,8 +31,16 @@ from server.activities.models import Submission
 from server.activities.services.accepting import check_files_named
 from server.activities.services.documents import Document, document_from_xml
 from server.activities.services.quarantine import keep_refused
-from server.core.errors import ContentConflict, DuxueError, Malformed, TooLarge, Unavailable
+from server.core.errors import (
+    ContentConflict,
+    DuxueError,
+    Malformed,
+    NotAuthenticated,
+    TooLarge,
+    Unavailable,
+)
 from server.messaging.models import Device
+from server.messaging.sessions import device_of_now
 
 CHUNK = 64 * 1024
 MAX_PARTS = 500
@@ -55,17 +63,18 @@ class BrokenOff(Malformed):
     title = gettext_lazy("发送的内容不完整或无法读取，请重新发送。")
 
 
-_ON_THE_WAY = (BrokenOff, TooLarge, Unavailable)
+_NOT_THE_DOCUMENTS_FAULT = (BrokenOff, TooLarge, Unavailable, NotAuthenticated)
 """Refusals that say nothing against the document: the phone sends it again."""
 
 
 @contextmanager
-def received(request: HttpRequest, device: Device) -> Iterator[Upload]:
+def received(request: HttpRequest, device: Device, *, lately: bool = False) -> Iterator[Upload]:
     """Read the body; the block is to accept what it brought.
 
     Where the block or the reading refuses, the stored files are discarded and a document that came
-    whole is kept for the office. Raises UnsupportedBody, BrokenOff, TooLarge, Malformed, and what
-    `document_from_xml` and `check_files_named` raise.
+    whole is kept for the office; from a device that was usable `lately` only if it still is. Raises
+    UnsupportedBody, BrokenOff, TooLarge, Malformed, and what `document_from_xml` and
+    `check_files_named` raise.
     """
     reading = _Reading(request)
     try:
@@ -75,7 +84,9 @@ def received(request: HttpRequest, device: Device) -> Iterator[Upload]:
     except DuxueError as refusal:
         # Any other failure may have come after the commit: then these bytes are the submission's.
         reading.discard()
-        if reading.raw and not isinstance(refusal, _ON_THE_WAY):
+        if lately:
+            device_of_now(device)  # who may not send at all is told so first
+        if reading.raw and not isinstance(refusal, _NOT_THE_DOCUMENTS_FAULT):
             keep_refused(
                 device=device, format=Submission.Format.XML, raw=reading.raw, refusal=refusal
             )

@@ -92,16 +92,17 @@ def media_file(caller: Caller, form_id: str, version: str, filename: str) -> Htt
     return unless_known(caller, response)
 
 
-@openrosa("HEAD", "POST")
+@openrosa("HEAD", "POST", lately=True)
 def submission(caller: Caller) -> HttpResponse:
     """HEAD tells how much may be sent at once; POST stores a submission or one more part of it."""
     if caller.request.method == "HEAD":
         return HttpResponse(status=204)
-    with received(caller.request, caller.device) as upload:
+    with received(caller.request, caller.device, lately=caller.lately) as upload:
         accepted = accept_submission(
             document=upload.document,
             device=caller.device,
             files=_brought(upload.files, caller.device),
+            lately=caller.lately,
         )
     if upload.files:
         wake("media")

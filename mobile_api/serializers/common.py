@@ -7,9 +7,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from media_storage.models import MediaObject
 from server.activities.machine import VISIT
 from server.activities.models import Activity, Visit
 from server.activities.services.visits import parts_of as visit_parts_of
+from server.care.queries import originals_open_to
 from server.findings.machine import FINDING
 from server.findings.models import Finding
 from server.findings.services import parts_of as finding_parts_of
@@ -36,6 +38,10 @@ class Reader:
     def is_on_team(self, visit: Visit) -> bool:
         """`visit.team` must be at hand."""
         return any(member.pk == self.user.pk for member in visit.team.all())
+
+    def may_open_original(self, media: MediaObject) -> bool:
+        """Whether the person has the right to the original, not only to renditions."""
+        return originals_open_to(self.user).filter(pk=media.pk).exists()
 
     def visit_actions(self, visit: Visit) -> list[str]:
         """What the person may do with the visit now."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from mobile_api.serializers.common import PersonBrief, SchoolBrief, Shape
+from mobile_api.serializers.evidence import FlagOut
+from server.evidence.queries import flags_at
 from server.findings.machine import FINDING
 from server.findings.models import Finding, FindingAction
 
@@ -51,10 +53,20 @@ class ActionOut(Shape):
     measures = serializers.CharField()
     due = serializers.DateField(source="due_on", allow_null=True)
     media = serializers.SerializerMethodField()
+    flags = serializers.SerializerMethodField(help_text="Of its photos.")
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_media(self, action: FindingAction) -> list[str]:
         return [str(media.pk) for media in action.media.all()]
+
+    @extend_schema_field(FlagOut(many=True))
+    def get_flags(self, action: FindingAction) -> Any:
+        flags = [
+            flag
+            for media in action.media.all()
+            for flag in flags_at(media, finding_id=action.finding_id)
+        ]
+        return FlagOut(flags, many=True, context=self.context).data
 
 
 class FindingOut(Shape):

@@ -19,8 +19,10 @@ from mobile_api.serializers.common import (
     Shape,
     place_of,
 )
+from mobile_api.serializers.evidence import FileEvidence, FlagOut, away_m
 from mobile_api.serializers.instruments import InstrumentBrief
 from server.activities.models import Activity, Submission, SubmissionAttachment, Visit
+from server.activities.services.planning import MAX_KEEP_DAYS
 
 # ---- activities -------------------------------------------------------------------------------
 
@@ -41,6 +43,13 @@ class ActivityIn(Shape):
     announced = serializers.BooleanField(
         default=True, help_text="False: the school learns of it at check-in (四不两直)."
     )
+    keep_media_days = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_KEEP_DAYS,
+        help_text="How long photos are kept after `ends`; null: for ever; absent: the server's rule.",
+    )
 
 
 class ActivityBrief(Shape):
@@ -60,6 +69,8 @@ class ActivityOut(ActivityBrief):
     instruments = InstrumentBrief(many=True)
     created_at = serializers.DateTimeField()
     published_at = serializers.DateTimeField(allow_null=True)
+    keep_media_days = serializers.IntegerField(allow_null=True, help_text="null: for ever.")
+    media_kept_until = serializers.DateField(allow_null=True)
 
 
 class ActivityQuery(Shape):
@@ -95,14 +106,22 @@ class VisitOut(Shape):
     instruments = InstrumentBrief(source="activity.instruments", many=True)
     checked_in_at = serializers.DateTimeField(allow_null=True)
     location = serializers.SerializerMethodField(help_text="Of the check-in.")
+    distance_m = serializers.SerializerMethodField(help_text="From the school to the check-in.")
     completed_at = serializers.DateTimeField(allow_null=True)
     reviewed_at = serializers.DateTimeField(allow_null=True)
     summary = serializers.SerializerMethodField()
     return_reason = serializers.SerializerMethodField()
+    flags = FlagOut(
+        source="shown_flags", many=True, help_text="Of the check-in; between team and office."
+    )
 
     @extend_schema_field(Place(allow_null=True))
     def get_location(self, visit: Visit) -> dict[str, float | None] | None:
         return place_of(visit)
+
+    @extend_schema_field(serializers.FloatField(allow_null=True))
+    def get_distance_m(self, visit: Visit) -> float | None:
+        return away_m(visit, visit.school)
 
     def get_summary(self, visit: Visit) -> str | None:
         return visit.summary if self._inside(visit) else None
@@ -219,7 +238,7 @@ class AcceptedOut(Shape):
         return "incomplete" if accepted.missing else "complete"
 
 
-class FileOut(Shape):
+class FileOut(FileEvidence):
     """A file of a submission. For its pictures ask GET /media/{media_id}."""
 
     name = serializers.CharField()

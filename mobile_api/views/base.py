@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -23,6 +24,7 @@ from mobile_api.polling import finish
 from mobile_api.serializers.common import Reader
 from server.core.errors import Malformed, NotFound
 from server.grid.models import User
+from server.messaging.clocks import read_clock
 from server.messaging.models import Device
 
 M = TypeVar("M", bound=Model)
@@ -46,6 +48,20 @@ class PhoneView(APIView):
     def base_url(self) -> str:
         """The address that the phone reaches us by, without a slash at the end."""
         return settings.PUBLIC_URL.rstrip("/") or self.request.build_absolute_uri("/").rstrip("/")
+
+    def read_clock(self, device: Device, *, at: datetime | None = None) -> None:
+        """Take note of what the phone says that its clock shows; what cannot be read is no reading.
+
+        `at`: when the request came, where much was done since.
+        """
+        told = self.request.META.get("HTTP_X_DEVICE_TIME")
+        if told:
+            try:
+                moment = datetime.fromisoformat(told)
+            except ValueError:
+                return
+            if moment.tzinfo:
+                read_clock(device=device, device_time=moment, at=at)
 
     def body(self, shape: Shape) -> dict[str, Any]:
         """The checked body. Raises Malformed, and DRF's ValidationError with the fields."""

@@ -19,8 +19,9 @@ from mobile_api.serializers.findings import (
     MatrixOut,
     MatrixQuery,
 )
+from mobile_api.shown import findings_shown_to
 from mobile_api.views.base import PhoneView, one
-from server.findings.queries import findings_listed_for, matrix_of, overdue
+from server.findings.queries import matrix_of, overdue
 from server.findings.services import Step, act_on_finding, raise_finding
 
 TAGS = ["Findings"]
@@ -35,7 +36,7 @@ class FindingsView(PhoneView):
     )
     def get(self, request: Request) -> Response:
         """Findings of my schools, by deadline."""
-        rows = self.narrowed(findings_listed_for(self.person), FindingQuery)
+        rows = self.narrowed(findings_shown_to(self.person), FindingQuery)
         if (late := self.query(FindingQuery)["overdue"]) is not None:
             rows = overdue(rows, late)
         return self.page(rows, FindingOut, ordering=("due_on", "id"))
@@ -52,7 +53,7 @@ class FindingsView(PhoneView):
         finding, created = raise_finding(
             finding_id=entered.pop("id"), due_on=entered.pop("due"), by=self.person, **entered
         )
-        row = one(findings_listed_for(self.person), finding.pk)
+        row = one(findings_shown_to(self.person), finding.pk)
         return self.out(FindingDetail, row, 201 if created else 200)
 
 
@@ -60,7 +61,7 @@ class FindingView(PhoneView):
     @extend_schema(operation_id="get_finding", tags=TAGS, responses=FindingDetail)
     def get(self, request: Request, id: UUID) -> Response:
         """One finding with its history, and what I may do with it now."""
-        return self.out(FindingDetail, one(findings_listed_for(self.person), id))
+        return self.out(FindingDetail, one(findings_shown_to(self.person), id))
 
 
 class FindingActionsView(PhoneView):
@@ -73,7 +74,7 @@ class FindingActionsView(PhoneView):
         action_id, at, due_on = taken.pop("id"), taken.pop("at"), taken.pop("due")
         step = Step(**taken, due_on=due_on)
         act_on_finding(finding_id=id, action_id=action_id, by=self.person, step=step, at=at)
-        return self.out(FindingDetail, one(findings_listed_for(self.person), id))
+        return self.out(FindingDetail, one(findings_shown_to(self.person), id))
 
 
 class MatrixView(PhoneView):

@@ -32,6 +32,7 @@ from mobile_api.serializers.media import (
     PlaceBody,
     UploadQuery,
 )
+from mobile_api.shown import with_evidence
 from mobile_api.views.base import PhoneView, one
 from mobile_api.views.short import NotOrdinary, ShortWay, short_base_url, short_body, speak
 from server.core.errors import NotFound
@@ -39,6 +40,7 @@ from server.core.standing import StandingQuery
 from server.findings.queries import media_visible_to
 from server.grid.models import User
 from server.messaging.sessions import digest_of, is_ordinary, ordinary_person
+from server.sharing.showing import with_rights
 
 TAGS = ["Media"]
 VERIFY_SECONDS = 2
@@ -100,8 +102,9 @@ def _named(told: dict[str, Any]) -> dict[str, Any]:
 class OneMediaView(PhoneView):
     @extend_schema(operation_id="get_media", tags=TAGS, responses=MediaOut)
     def get(self, request: Request, id: UUID) -> Response:
-        """One file, with short-lived addresses of the original and its renditions."""
-        rows = media_visible_to(self.person).prefetch_related("renditions__media")
+        """One file, with short-lived addresses, what is known of its time and place, and its flags."""
+        rows = with_rights(media_visible_to(self.person), self.person)
+        rows = with_evidence(rows, self.person)
         return self.out(MediaOut, one(rows, id))
 
 

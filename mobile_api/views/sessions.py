@@ -6,8 +6,10 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mobile_api.openapi import DEVICE_TIME
 from mobile_api.serializers.people import SessionIn, SessionOut
 from mobile_api.views.base import PhoneView
+from server.core import clock
 from server.messaging.sessions import close_session, open_session
 
 EXAMPLE = OpenApiExample(
@@ -32,12 +34,14 @@ class SessionsView(PhoneView):
     @extend_schema(
         operation_id="log_in",
         tags=["Session and device"],
+        parameters=[DEVICE_TIME],
         request=SessionIn,
         responses={201: SessionOut},
         examples=[EXAMPLE],
     )
     def post(self, request: Request) -> Response:
         """Log in on a device. Logging in again replaces the device's token."""
+        arrived = clock.now()  # checking the password takes half a second
         session = self.body(SessionIn)
         device = session["device"]
         token, opened = open_session(
@@ -48,6 +52,7 @@ class SessionsView(PhoneView):
             platform=device["platform"],
             request=request._request,
         )
+        self.read_clock(opened, at=arrived)
         return self.out(SessionOut, {"token": token, "device": opened}, 201)
 
 

@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mobile_api.authentication import DeviceTokenAuthentication
 from mobile_api.bodies import parse_json
 from mobile_api.openapi import page_shape
 from mobile_api.pagination import PageQuery
@@ -22,9 +24,9 @@ from mobile_api.serializers.work import (
     SubmissionOut,
     SubmissionQuery,
 )
+from mobile_api.shown import submissions_shown_to
 from mobile_api.views.base import PhoneView, one
 from server.activities.models import Submission
-from server.activities.queries import submissions_visible_to, with_attachments
 from server.activities.services.accepting import Accepted, Outcome, accept_submission
 from server.activities.services.attaching import attach_submission, brought_files
 from server.activities.services.documents import Document, document_from_json
@@ -59,16 +61,20 @@ class SubmissionsView(PhoneView):
     )
     def get(self, request: Request) -> Response:
         """My submissions, and those of visits that I may see, newest first."""
-        rows = self.narrowed(submissions_visible_to(self.person), SubmissionQuery)
-        return self.page(with_attachments(rows), SubmissionOut, ordering=("-received_at", "-id"))
+        rows = self.narrowed(submissions_shown_to(self.person), SubmissionQuery)
+        return self.page(rows, SubmissionOut, ordering=("-received_at", "-id"))
 
 
 class SubmissionView(PhoneView):
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # There is no request when the OpenAPI document is written.
+        storing = getattr(self.request, "method", "") == "PUT"
+        return [DeviceTokenAuthentication(lately=storing)]
+
     @extend_schema(operation_id="get_submission", tags=TAGS, responses=SubmissionOut)
     def get(self, request: Request, id: UUID) -> Response:
         """One submission with its answers, its files and what is missing."""
-        rows = with_attachments(submissions_visible_to(self.person))
-        return self.out(SubmissionOut, one(rows, id))
+        return self.out(SubmissionOut, one(submissions_shown_to(self.person), id))
 
     @extend_schema(
         operation_id="put_submission",
@@ -85,13 +91,16 @@ class SubmissionView(PhoneView):
         equal request.
         """
         raw = self.raw_body()
-        with keeping_refused(device=self.device, format=Submission.Format.JSON, raw=raw):
+        with keeping_refused(
+            device=self.device, format=Submission.Format.JSON, raw=raw, lately=True
+        ):
             body = submission_in(raw)
             files = [(file.name, file.media_id) for file in body.attachments]
             accepted = accept_submission(
                 document=_document(id, body, raw),
                 device=self.device,
                 files=brought_files(owner=self.person, named=files),
+                lately=True,
             )
         return Response(_outcome(accepted), 201 if accepted.outcome is Outcome.NEW else 200)
 
@@ -138,6 +147,4 @@ class AttachView(PhoneView):
         """Say which visit a submission that stands alone belongs to. 409: it has another one."""
         visit_id = self.body(AttachIn)["visit_id"]
         attach_submission(submission_id=id, visit_id=visit_id, by=self.person)
-        return self.out(
-            SubmissionOut, one(with_attachments(submissions_visible_to(self.person)), id)
-        )
+        return self.out(SubmissionOut, one(submissions_shown_to(self.person), id))

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mobile_api.feed import next_page
+from mobile_api.openapi import DEVICE_TIME
 from mobile_api.pagination import MAX_LIMIT
 from mobile_api.serializers.sync import MAX_CURSOR, SyncOut, SyncQuery
 from mobile_api.views.base import PhoneView
 
 
+class Encoded(JSONRenderer):
+    """The objects of a page are JSON already (mobile_api.feed)."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return msgspec.json.encode(data)
+
+
 class SyncView(PhoneView):
-    @extend_schema(operation_id="sync", tags=["Work"], parameters=[SyncQuery], responses=SyncOut)
+    renderer_classes = (Encoded,)
+
+    @extend_schema(
+        operation_id="sync",
+        tags=["Work"],
+        parameters=[DEVICE_TIME, SyncQuery],
+        responses=SyncOut,
+    )
     def get(self, request: Request) -> Response:
         """All that I may see, page by page, then what changed after the cursor.
 
@@ -25,6 +42,7 @@ class SyncView(PhoneView):
         `delete` ends it, and with a school all that belongs to it. `reset`: my roles or appointments
         changed; drop the copy, a whole one begins with this page.
         """
+        self.read_clock(self.device)
         page = next_page(self.person, **self._place(), context=self.context)
         return Response(
             {

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mobile_api.openapi import page_shape
+from mobile_api.openapi import DEVICE_TIME, page_shape
 from mobile_api.pagination import PageQuery
 from mobile_api.serializers.work import (
     CheckInIn,
@@ -20,8 +20,8 @@ from mobile_api.serializers.work import (
     VisitOut,
     VisitQuery,
 )
+from mobile_api.shown import visits_shown_to
 from mobile_api.views.base import PhoneView, one
-from server.activities.queries import visits_listed_for
 from server.activities.services.visits import (
     Place,
     check_in,
@@ -42,7 +42,7 @@ class VisitsView(PhoneView):
     )
     def get(self, request: Request) -> Response:
         """Visits of my teams, my offices or my school, newest first."""
-        rows = self.narrowed(visits_listed_for(self.person), VisitQuery)
+        rows = self.narrowed(visits_shown_to(self.person), VisitQuery)
         return self.page(rows, VisitOut, ordering=("-id",))
 
 
@@ -50,19 +50,26 @@ class VisitView(PhoneView):
     @extend_schema(operation_id="get_visit", tags=TAGS, responses=VisitDetail)
     def get(self, request: Request, id: UUID) -> Response:
         """One visit, and what I may do with it now."""
-        return self.out(VisitDetail, one(visits_listed_for(self.person), id))
+        return self.out(VisitDetail, one(visits_shown_to(self.person), id))
 
 
 class _ActionView(PhoneView):
     def visit(self, id: UUID) -> Response:
         """The answer with the visit as it is now."""
-        return self.out(VisitDetail, one(visits_listed_for(self.person), id))
+        return self.out(VisitDetail, one(visits_shown_to(self.person), id))
 
 
 class CheckInView(_ActionView):
-    @extend_schema(operation_id="check_in", tags=TAGS, request=CheckInIn, responses=VisitDetail)
+    @extend_schema(
+        operation_id="check_in",
+        tags=TAGS,
+        parameters=[DEVICE_TIME],
+        request=CheckInIn,
+        responses=VisitDetail,
+    )
     def post(self, request: Request, id: UUID) -> Response:
         """We are at the school. An unannounced visit becomes known to it now."""
+        self.read_clock(self.device)
         action = self.body(CheckInIn)
         place = Place(**action["location"]) if action["location"] else None
         check_in(visit_id=id, action_id=action["id"], by=self.person, at=action["at"], place=place)
@@ -71,10 +78,15 @@ class CheckInView(_ActionView):
 
 class CompleteView(_ActionView):
     @extend_schema(
-        operation_id="complete_visit", tags=TAGS, request=CompleteIn, responses=VisitDetail
+        operation_id="complete_visit",
+        tags=TAGS,
+        parameters=[DEVICE_TIME],
+        request=CompleteIn,
+        responses=VisitDetail,
     )
     def post(self, request: Request, id: UUID) -> Response:
         """We are done."""
+        self.read_clock(self.device)
         action: dict[str, Any] = self.body(CompleteIn)
         complete_visit(visit_id=id, action_id=action.pop("id"), by=self.person, **action)
         return self.visit(id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -55,6 +57,15 @@ class Activity(models.Model):
     areas = models.ManyToManyField(
         Area, blank=True, related_name="targeting_activities", verbose_name=_("整片行政区")
     )
+    keep_media_days = models.PositiveIntegerField(
+        _("佐证材料保存天数"),
+        null=True,
+        blank=True,
+        help_text=_("自活动结束之日起计算；不填即长期保存"),
+    )
+    media_kept_until = models.DateField(
+        _("佐证材料保存至"), null=True, blank=True, editable=False, db_index=True
+    )
     state = models.CharField(
         _("状态"), max_length=10, choices=State, default=State.DRAFT, editable=False
     )
@@ -77,11 +88,21 @@ class Activity(models.Model):
                 name="activity_period_in_order",
                 condition=Q(ends__gte=F("starts")),
                 violation_error_message=_("结束日期不能早于开始日期"),
-            )
+            ),
+            models.CheckConstraint(
+                name="activity_media_kept_whole",
+                condition=Q(keep_media_days=None, media_kept_until=None)
+                | Q(keep_media_days__isnull=False, media_kept_until__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.title
+
+    def keep_media_for(self, days: int | None) -> None:
+        """Set for how long photos are kept after the last day; None: for ever. To be saved."""
+        self.keep_media_days = days
+        self.media_kept_until = None if days is None else self.ends + timedelta(days=days)
 
 
 class Visit(models.Model):
@@ -195,10 +216,16 @@ class Submission(Work):
 
 
 class SubmissionAttachment(models.Model):
-    """A file that a submission's document names, and the media object that brought it, if any yet."""
+    """A file that a submission's document names, and the media object that brought it, if any yet.
+
+    `item` is the path of the question that it proves, as `Finding.item`; derived, so empty at first.
+    """
 
     submission = models.ForeignKey(Submission, models.CASCADE, related_name="attachments")
     name = models.CharField(_("文件名"), max_length=160)
+    item = models.CharField(
+        _("检查项"), max_length=200, blank=True, default="", db_default="", editable=False
+    )
     media = models.ForeignKey(
         MediaObject, models.PROTECT, null=True, related_name="submission_attachments"
     )

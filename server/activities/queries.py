@@ -15,6 +15,7 @@ from server.grid.models import Membership, School, User, in_term
 from server.grid.queries import (
     OFFICES,
     area_paths,
+    office_paths,
     schools_in_office_of,
     schools_visible_to,
     under,
@@ -52,13 +53,16 @@ def activities_managed_by(user: User) -> QuerySet[Activity]:
     return Activity.objects.filter(under(area_paths(user, *OFFICES), "area__path"))
 
 
-def visits_visible_to(user: User) -> QuerySet[Visit]:
-    """Offices: their schools; team members: their visits; schools: theirs, once they may know."""
+def visits_visible_to(user: User, paths: list[str] | None = None) -> QuerySet[Visit]:
+    """Offices: their schools; team members: their visits; schools: theirs, once they may know.
+
+    `paths`: the person's `office_paths`, where the caller has them.
+    """
     if user.is_superuser:
         return Visit.objects.all()
     own_schools = Membership.objects.filter(in_term(), user=user, school__isnull=False)
     return Visit.objects.filter(
-        Q(school__in=schools_in_office_of(user).values("pk"))
+        Q(school__in=schools_in_office_of(user, paths).values("pk"))
         | Q(Exists(Visit.team.through.objects.filter(visit=OuterRef("pk"), user=user)))
         | (
             Q(school__in=own_schools.values("school"))
@@ -110,14 +114,15 @@ def forms_of(user: User) -> QuerySet[Instrument]:
     ).select_related("current")
 
 
-def submissions_visible_to(user: User) -> QuerySet[Submission]:
+def submissions_visible_to(user: User, paths: list[str] | None = None) -> QuerySet[Submission]:
     """One's own, and those of visible visits; a school sees none but its own contact's.
 
-    What stands alone is seen by the offices of its sender, who can attach it to a visit.
+    What stands alone is seen by the offices of its sender, who can attach it to a visit. `paths`: the
+    person's `office_paths`, where the caller has them.
     """
     if user.is_superuser:
         return Submission.objects.all()
-    paths = area_paths(user, *OFFICES)
+    paths = office_paths(user) if paths is None else paths
     office = School.objects.filter(under(paths, "area__path")).values("pk")
     staff = Membership.objects.filter(
         under(paths, "area__path") | under(paths, "school__area__path"), user=OuterRef("sender")

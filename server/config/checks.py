@@ -14,6 +14,8 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.management.base import SystemCheckError
 from django.db.utils import DatabaseError
 
+from server.receipts.keys import KeyUnusable, given_seeds
+
 STORE_SCHEMES = ("folder", "s3")
 CHANNEL_SCHEMES = ("memory", "redis", "rediss", "unix")
 PUSH_SCHEMES = ("log", "fcm")
@@ -38,9 +40,34 @@ def urls_are_understood(**kwargs: Any) -> Sequence[CheckMessage]:
     ]
 
 
+@register(Tags.compatibility)
+def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E010-E011: the limits by which photos are flagged."""
+    errors = []
+    if not 0 <= settings.EVIDENCE_SIMILAR_BITS <= 3:
+        # With four bands only pictures that differ in three bits at most are sure to be found.
+        errors.append(Error("EVIDENCE_SIMILAR_BITS must be from 0 to 3.", id="duxue.E010"))
+    limits = [
+        "EVIDENCE_PLACE_METRES",
+        "EVIDENCE_UNKNOWN_ACCURACY_METRES",
+        "EVIDENCE_VISIT_MARGIN_MINUTES",
+        "EVIDENCE_CLOCK_OFF_SECONDS",
+        "EVIDENCE_TIMES_DIFFER_SECONDS",
+        "EVIDENCE_CLOCK_READING_DAYS",
+        "EVIDENCE_FLAT_BITS",
+        "EVIDENCE_NAMED_OTHERS",
+    ]
+    errors += [
+        Error(f"{name} must not be negative.", id="duxue.E011")
+        for name in limits
+        if getattr(settings, name) < 0
+    ]
+    return errors
+
+
 @register(Tags.security)
 def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
-    """E002-E005: in production every part is a real one and every secret is set."""
+    """E002-E006, E008: in production every part is a real one and every secret is set."""
     if not settings.PRODUCTION:
         return []
     errors = []
@@ -58,7 +85,19 @@ def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
         errors.append(Error("ALLOWED_HOSTS must list the host names.", id="duxue.E005"))
     if settings.DEBUG:
         errors.append(Error("DEBUG must be off in production.", id="duxue.E006"))
-    return errors
+    return [*errors, *_receipt_key_errors()]
+
+
+def _receipt_key_errors() -> list[CheckMessage]:
+    """E008: receipts are signed by a key that stays: a made one would be gone with its container."""
+    try:
+        seeds = given_seeds(settings.RECEIPT_KEY, settings.RECEIPT_KEY_FILE)
+    except KeyUnusable as error:
+        return [Error(str(error), id="duxue.E008")]
+    if seeds:
+        return []
+    message = "RECEIPT_KEY or RECEIPT_KEY_FILE must give a key that signs receipts."
+    return [Error(message, hint="`python -m server receipts keygen` makes one.", id="duxue.E008")]
 
 
 @register(Tags.database)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -15,6 +18,8 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from server.core.audit import Origin, coming_from, session_digest
 
 INTERFACES = ("/api/v1/", "/key/", "/openrosa/", "/store/")
 """Paths that carry their own credentials: no session, no CSRF, no page headers."""
@@ -28,11 +33,34 @@ def request_id(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request.id = given if 0 < len(given) <= 64 and given.isascii() else uuid4().hex  # type: ignore[attr-defined]
-        response = get_response(request)
+        with coming_from(partial(_origin_of, request)):
+            response = get_response(request)
         response["X-Request-ID"] = request.id  # type: ignore[attr-defined]
         return response
 
     return middleware
+
+
+def _origin_of(request: HttpRequest) -> Origin:
+    """What the audit log says of a request: asked when an entry is written, after the log-in."""
+    device = getattr(request, "auth", None)
+    session = getattr(request, "session", None)
+    return Origin(
+        request_id=request.id,  # type: ignore[attr-defined]
+        device_id=getattr(device, "pk", None),
+        session=session_digest(session.session_key) if session else "",
+        ip=_address_of(request) if settings.AUDIT_IP_ADDRESSES else None,
+    )
+
+
+def _address_of(request: HttpRequest) -> str | None:
+    """The client's address: the proxy's word where there is a proxy, which overwrites the client's."""
+    told = request.headers.get("X-Forwarded-For", "") if settings.PRODUCTION else ""
+    address = told.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
+    try:
+        return str(ip_address(address))
+    except ValueError:  # a socket of this machine has none
+        return None
 
 
 def is_interface(request: HttpRequest) -> bool:

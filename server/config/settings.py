@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.functional import Promise
@@ -59,6 +60,10 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.evidence",
+    "server.care",
+    "server.sharing",
+    "server.receipts",
     "server.messaging",
     "server.console",
     "mobile_api",
@@ -164,6 +169,18 @@ INSPECTOR_USUAL_SCHOOLS = env.int("INSPECTOR_USUAL_SCHOOLS", default=5)
 INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 """Order 624, art. 6, and the rules of areas of responsibility; an import warns above the usual."""
 
+# ---- care for pupils --------------------------------------------------------------------------
+
+KEEP_MEDIA_DAYS = env.int("KEEP_MEDIA_DAYS", default=0) or None
+"""For how long after its end a new activity's photos are kept, unless its office says otherwise;
+None: for ever."""
+DELETION_GRACE_DAYS = env.int("DELETION_GRACE_DAYS", default=14)
+"""Between the announcement that files are due for deletion and the deletion."""
+EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
+"""For how long an export can be downloaded."""
+AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
+"""Whether the audit log keeps the address that a request came from."""
+
 # ---- limits ---------------------------------------------------------------------------------
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -179,6 +196,44 @@ MEDIA_TRASH_DAYS = env.int("MEDIA_TRASH_DAYS", default=14)
 """What no row names goes to the store's trash after the one, and is deleted after the other."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+
+# ---- evidence: when a photo is flagged (docs/evidence.md) --------------------------------------
+
+EVIDENCE_PLACE_METRES = env.int("EVIDENCE_PLACE_METRES", default=500)
+"""A photo or check-in is elsewhere when it is farther from the school than this and its accuracy."""
+EVIDENCE_UNKNOWN_ACCURACY_METRES = env.int("EVIDENCE_UNKNOWN_ACCURACY_METRES", default=50)
+"""Taken for the accuracy of a position that does not tell its own."""
+EVIDENCE_VISIT_MARGIN_MINUTES = env.int("EVIDENCE_VISIT_MARGIN_MINUTES", default=30)
+"""So long before check-in, and after completion, a photo still belongs to the visit."""
+EVIDENCE_CLOCK_OFF_SECONDS = env.int("EVIDENCE_CLOCK_OFF_SECONDS", default=300)
+"""A phone's clock that differs more from the server's is wrong."""
+EVIDENCE_TIMES_DIFFER_SECONDS = env.int("EVIDENCE_TIMES_DIFFER_SECONDS", default=600)
+"""Two times of one photo that differ more contradict each other."""
+EVIDENCE_CLOCK_READING_DAYS = env.int("EVIDENCE_CLOCK_READING_DAYS", default=7)
+"""A phone's clock that was read longer before or after a photo says nothing about it."""
+EVIDENCE_SIMILAR_BITS = env.int("EVIDENCE_SIMILAR_BITS", default=3)
+"""Photos whose perceptual hashes differ in so many of 64 bits, or fewer, look the same; 3 at most."""
+EVIDENCE_FLAT_BITS = env.int("EVIDENCE_FLAT_BITS", default=8)
+"""A hash with fewer bits set, or fewer not set, is that of an empty wall: it is not compared."""
+EVIDENCE_NAMED_OTHERS = env.int("EVIDENCE_NAMED_OTHERS", default=5)
+"""So many other uses of the same photo are named, the first by id."""
+EVIDENCE_EDITORS = env.list(
+    "EVIDENCE_EDITORS",
+    default=[
+        *("photoshop", "lightroom", "adobe", "gimp", "paint", "pixelmator", "affinity", "canva"),
+        *("snapseed", "picsart", "vsco", "facetune", "faceapp", "meitu", "beautyplus", "b612"),
+        *("polarr", "photodirector", "photoscape", "acdsee", "美图", "美颜", "醒图", "天天p图"),
+    ],
+)
+"""Words of EXIF's `Software` that name a program for changing pictures; in any case of letters."""
+# ---- receipts -------------------------------------------------------------------------------
+
+RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
+RECEIPT_KEY_FILE = env.str("RECEIPT_KEY_FILE", default="")
+"""The keys that sign receipts: 64 hexadecimal digits each (server.receipts.keys)."""
+RECEIPT_KEY_MADE = not (PRODUCTION or RECEIPT_KEY or RECEIPT_KEY_FILE)
+if RECEIPT_KEY_MADE:
+    RECEIPT_KEY_FILE = str(VAR_DIR / "receipt-key")
 
 # ---- language, time, files ------------------------------------------------------------------
 
@@ -234,13 +289,25 @@ SPECTACULAR_SETTINGS = {
         "SubmissionState": "mobile_api.serializers.work.COMPLETENESS",
         "MediaState": "media_storage.models.MediaObject.State",
         "FindingState": "server.findings.models.Finding.State",
+        "SeverityEnum": "server.findings.models.Finding.Severity",
+        "FlagSeverity": "server.evidence.models.Flag.Severity",
+        "FlagCode": "server.evidence.models.Flag.Code",
+        "ExportState": "server.care.models.Export.State",
+        "KindEnum": "server.activities.models.Activity.Kind",
+        "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }
 
 
-def _nav(title: Promise, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+def _nav(title: Promise, icon: str, view: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}"), **more}
+
+
+def _on_deletions(request: HttpRequest) -> bool:
+    """The page of storage use lies below that of deletions, and has a line of its own."""
+    path = request.path.partition("/care/deletion/")[1:]
+    return bool(path[0]) and not path[1].startswith("storage/")
 
 
 UNFOLD = {
@@ -308,7 +375,31 @@ UNFOLD = {
                         "checklist",
                         "instruments_instrument_changelist",
                     ),
-                    _nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_changelist"),
+                    {
+                        **_nav(_("佐证材料"), "photo_library", "media_storage_mediaobject_gallery"),
+                        "active": lambda request: "/media_storage/mediaobject/" in request.path,
+                    },
+                    _nav(
+                        pgettext_lazy("list", "每日存证"), "verified", "receipts_dayhead_changelist"
+                    ),
+                ],
+            },
+            {
+                "title": _("材料保护"),
+                "items": [
+                    _nav(
+                        _("待删除和已删除"),
+                        "auto_delete",
+                        "care_deletion_changelist",
+                        active=_on_deletions,
+                    ),
+                    _nav(pgettext_lazy("list", "保全"), "gavel", "care_hold_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "原图授权"), "key", "care_originalsgrant_changelist"
+                    ),
+                    _nav(_("存储用量"), "database", "care_deletion_storage"),
+                    _nav(pgettext_lazy("list", "导出"), "archive", "care_export_changelist"),
+                    _nav(_("操作日志"), "history", "core_auditentry_changelist"),
                 ],
             },
             {

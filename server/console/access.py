@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from server.core.errors import NotAllowed
 from server.grid.models import Membership, User
-from server.grid.queries import OFFICES, roles_of
+from server.grid.queries import OFFICES, remember_roles
 
 Role = Membership.Role
 
@@ -54,7 +54,7 @@ def _standing(user: User | AnonymousUser) -> Standing:
         return Standing()
     if user.is_superuser:
         return Standing(everywhere=True)
-    rows = [row for row in roles_of(user).filter(role__in=OFFICES) if row.area]
+    rows = [row for row in remember_roles(user) if row.area and row.role in OFFICES]
     return Standing(
         offices=tuple(row.place_path for row in rows if row.role == Role.OFFICE),
         groups=tuple(row.place_path for row in rows if row.role == Role.TOWN_GROUP),

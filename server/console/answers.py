@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from server.activities.models import Submission, SubmissionAttachment
 from server.findings.models import Finding
 from server.instruments.answers import findings_in, value_label
-from server.instruments.compiled import ATTACHMENTS, Field, Form, form_from_json, text_in
+from server.instruments.compiled import (
+    ATTACHMENTS,
+    Field,
+    Form,
+    Texts,
+    form_from_json,
+    text_in,
+)
+from server.instruments.models import InstrumentVersion
 
 Files = Mapping[str, SubmissionAttachment]
 
@@ -19,8 +28,12 @@ SILENT = frozenset({"note", "calculate", "start", "end", "today", "deviceid", "h
 
 @dataclass(frozen=True)
 class Line:
-    """One question: its label, the answer in words, its files, and the finding that it is."""
+    """One question: its label, the answer in words, its files, and the finding that it is.
 
+    `key` is the place of the answer, with the indexes of repeats.
+    """
+
+    key: str
     label: str
     value: str
     files: Sequence[SubmissionAttachment] = ()
@@ -82,8 +95,8 @@ class _Reader:
         if each.type in ATTACHMENTS:
             name = str(value)
             files = [self.files[name]] if name in self.files else []
-            return Line(label, "", files, [name], wrong, finding)
-        return Line(label, value_label(each, value, self.language), (), (), wrong, finding)
+            return Line(key, label, "", files, [name], wrong, finding)
+        return Line(key, label, value_label(each, value, self.language), (), (), wrong, finding)
 
 
 def read_answers(
@@ -108,3 +121,49 @@ def read_answers(
     )
     sections = reader.sections(form.fields, submission.answers, Section("", 0), "")
     return [section for section in list(sections) if section.lines]
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What a photo was taken for: the question with its answer, and the remark beside it.
+
+    Of a photo that stands for itself, `question` is the one that asks for it; it has no answer in words.
+    """
+
+    question: Line
+    remark: str
+    section: str
+
+
+def proven_by(sections: Sequence[Section], file: SubmissionAttachment) -> Proven | None:
+    """The answer that a file proves (see `file.item`), in the read answers."""
+    lines = {line.key: (line, section) for section in sections for line in section.lines}
+    own = next((key for key, (line, _section) in lines.items() if file.name in line.names), "")
+    # The question stands beside the photo, in the same turn of a repeat, or outside of any.
+    beside = f"{own.rpartition('/')[0]}/{file.item.rpartition('/')[2]}"
+    key = next((each for each in (own and beside, file.item, own) if each in lines), None)
+    if key is None:
+        return None
+    question, section = lines[key]
+    remark = lines[f"{key}_note"][0].value if f"{key}_note" in lines else ""
+    return Proven(question, remark, section.title)
+
+
+# ---- the questions of a form by their paths ----------------------------------------------------
+
+Questions = Mapping[str, tuple[int, Texts]]
+"""By path: its place in the form's order, and its label."""
+
+_questions: dict[UUID, Questions] = {}
+
+
+def questions_of(version_ids: Iterable[UUID]) -> Mapping[UUID, Questions]:
+    """The questions of publications, which never change: asked for once, in one query for all."""
+    wanted = set(version_ids)
+    missing = wanted - _questions.keys()
+    if missing:
+        rows = InstrumentVersion.objects.filter(pk__in=missing).values_list("pk", "form")
+        for pk, content in rows:
+            fields = form_from_json(content).walk()
+            _questions[pk] = {each.path: (at, each.label) for at, each in enumerate(fields)}
+    return {pk: _questions[pk] for pk in wanted if pk in _questions}

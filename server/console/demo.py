@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
-from media_storage.models import MediaObject
-from media_storage.services import new_media_values, store_stream
-from server.activities.models import Activity, Submission, Visit
+from server.activities.machine import CHECK_IN, COMPLETE
+from server.activities.models import Activity, Submission, Visit, VisitAction
 from server.activities.services.accepting import BroughtFile, accept_submission
 from server.activities.services.deriving import derive
 from server.activities.services.documents import document_from_json
@@ -39,13 +39,22 @@ from server.grid.queries import contacts_of
 from server.instruments.compiled import Field, form_from_json
 from server.instruments.library import FORM_IDS, workbook_path
 from server.instruments.library.food_safety import PARTS
+from server.instruments.library.supervision_week import MATTERS
 from server.instruments.models import Instrument, InstrumentVersion
 from server.instruments.services import publish_instrument, upload_xlsform
 from server.messaging.models import Device
 
 OPEN_FORMS = ("parent_questionnaire",)
-PHOTOS = 12
-"""Drawn pictures in the store; findings share them out."""
+WALKS = 7
+"""Visits of the supervision week that are made already."""
+WEEK = "supervision_week"
+SUMMARIES = {
+    "food_safety": "食堂管理总体规范，发现的问题已当面反馈学校。",
+    WEEK: "校园秩序良好，教学常规落实到位。",
+}
+FAILING = (0, 1, 1, 2, 2, 3, 4)
+LASTS = timedelta(minutes=75)
+"""A visit, from check-in to completion."""
 
 
 def load_work(county: County) -> None:
@@ -59,7 +68,7 @@ def load_work(county: County) -> None:
         _plan(county, "comprehensive", "冬季综合督导", "supervision_week", county.towns)
         for published in (food, week):
             publish_activity(activity_id=published.pk, by=county.office)
-        _Story(county).play(food)
+        _Story(county).play(food, week)
 
 
 def _publish_instruments(office: User) -> None:
@@ -90,52 +99,60 @@ class _Story:
     """One week of the county: some visits done, some returned, findings at every stage."""
 
     def __init__(self, county: County) -> None:
+        from server.console.demo_photos import (  # late: Pillow, for this alone
+            Album,
+            moments_of_visits,
+        )
+
         self.county = county
         self.chance = random.Random(24)  # noqa: S311 - the same story everywhere, no secret
-        version = InstrumentVersion.objects.get(instrument__form_id="food_safety")
-        self.version = version.version
-        self.form = form_from_json(version.form)
+        forms = InstrumentVersion.objects.filter(instrument__form_id__in=("food_safety", WEEK))
+        self.versions = dict(forms.values_list("instrument__form_id", "version"))
+        self.form = form_from_json(forms.get(instrument__form_id="food_safety").form)
+        self.names = {field.name for field in self.form.walk()}
         self.devices: dict[UUID, Device] = {}
-        from server.console.pictures import draw_kitchen  # late: Pillow, for this alone
+        self.album = Album(self.chance)
+        self.moments = moments_of_visits()
 
-        self.photos = [draw_kitchen(n, taken_at=clock.now()) for n in range(PHOTOS)]
-
-    def play(self, activity: Activity) -> None:
-        visits = list(activity.visits.select_related("school").prefetch_related("team"))
-        mine = self.county.schools[0]
-        visits = sorted((v for v in visits if v.school != mine), key=lambda v: v.school.code)
+    def play(self, food: Activity, week: Activity) -> None:
+        visits = self._visits(food)
         for number, visit in enumerate(visits[: len(visits) * 3 // 4]):
-            self._visit(visit, number)
-        findings = list(Finding.objects.filter(activity=activity).select_related("school", "visit"))
+            self._visit(visit, number, "food_safety")
+        for number, visit in enumerate(self._visits(week)[:WALKS]):
+            self._visit(visit, number, WEEK)
+        findings = list(Finding.objects.filter(activity=food).select_related("school", "visit"))
         for number, finding in enumerate(findings):
             self._rectify(finding, number)
         self._move_back(findings)
+        # What phones did arrived when it was done.
+        VisitAction.objects.filter(action__in=(CHECK_IN, COMPLETE)).update(received_at=F("at"))
+        Submission.objects.filter(visit__activity__in=[food, week]).update(
+            received_at=F("ended_at")
+        )
+        self.album.date()
 
-    def _visit(self, visit: Visit, number: int) -> None:
+    def _visits(self, activity: Activity) -> list[Visit]:
+        mine = self.county.schools[0]
+        rows = activity.visits.exclude(school=mine).select_related("school")
+        return list(rows.prefetch_related("team").order_by("school__code"))
+
+    def _visit(self, visit: Visit, number: int, form_id: str) -> None:
         inspector = visit.team.all()[0]
-        school = visit.school
-        near = Place(
-            (school.latitude or 0) + self.chance.uniform(-0.0008, 0.0008),
-            (school.longitude or 0) + self.chance.uniform(-0.0008, 0.0008),
-            self.chance.choice([8.0, 15.0, 32.0]),
-        )
-        check_in(
-            visit_id=visit.pk,
-            action_id=self._id(visit, "in"),
-            by=inspector,
-            at=clock.now(),
-            place=near,
-        )
+        begins = self.moments[-1 - number % len(self.moments)]
+        begins += timedelta(minutes=self.chance.randint(0, 12))
+        ends = begins + LASTS
+        near = self._check_in(visit, inspector, begins)
         if number % 9 == 8:
             return
-        self._fill_in(visit, inspector, near)
+        self._fill_in(visit, inspector, near, ends, form_id)
         complete_visit(
             visit_id=visit.pk,
             action_id=self._id(visit, "done"),
             by=inspector,
-            at=clock.now(),
-            summary="食堂管理总体规范，发现的问题已当面反馈学校。",
+            at=ends,
+            summary=SUMMARIES[form_id],
         )
+        Visit.objects.filter(pk=visit.pk).update(completed_at=ends)
         if number % 7 == 6:
             return_visit(
                 visit_id=visit.pk,
@@ -148,31 +165,63 @@ class _Story:
                 visit_id=visit.pk, action_id=self._id(visit, "review"), by=self.county.office
             )
 
-    def _fill_in(self, visit: Visit, inspector: User, place: Place) -> None:
-        answers, names = self._answers()
-        files = [self._photo(name, inspector, place) for name in names]
+    def _check_in(self, visit: Visit, inspector: User, at: datetime) -> Place:
+        school = visit.school
+        near = Place(
+            (school.latitude or 0) + self.chance.uniform(-0.0008, 0.0008),
+            (school.longitude or 0) + self.chance.uniform(-0.0008, 0.0008),
+            self.chance.choice([8.0, 15.0, 32.0]),
+        )
+        check_in(
+            visit_id=visit.pk, action_id=self._id(visit, "in"), by=inspector, at=at, place=near
+        )
+        Visit.objects.filter(pk=visit.pk).update(checked_in_at=at)
+        return near
+
+    def _fill_in(
+        self, visit: Visit, inspector: User, place: Place, ends: datetime, form_id: str
+    ) -> None:
+        answers, names = self._walk() if form_id == WEEK else self._answers(ends)
+        files = [self._photo(name, inspector, place, ends) for name in names]
         document = document_from_json(
-            submission_id=self._id(visit, "food"),
-            form_id="food_safety",
-            version=self.version,
+            submission_id=self._id(visit, form_id),
+            form_id=form_id,
+            version=self.versions[form_id],
             answers=answers,
             raw=b"{}",
             visit_id=visit.pk,
-            started_at=clock.now() - timedelta(minutes=50),
-            ended_at=clock.now(),
-            device_time=clock.now(),
+            started_at=ends - LASTS,
+            ended_at=ends,
+            device_time=ends,
         )
         accept_submission(document=document, device=self._device(inspector), files=files)
         derive(Submission.objects.get(pk=document.id))
 
-    def _answers(self) -> tuple[dict[str, Any], list[str]]:
+    def _walk(self) -> tuple[dict[str, Any], list[str]]:
+        """A record of the supervision week: the campus walk has a photo, a hazard another one."""
+        answers = ready_week()
+        photos = ["walk.jpg"]
+        if self.chance.random() < 1 / 3:
+            photos.append("hazard.jpg")
+            answers["walk"] |= {
+                "hazard": "yes",
+                "hazard_note": "校门外隔离墩缺失，车辆可以驶入。",
+                "hazard_photo": "hazard.jpg",
+            }
+        return answers, photos
+
+    def _answers(self, ends: datetime) -> tuple[dict[str, Any], list[str]]:
         """Most items conform; up to three fail, with a remark, and a photo where the form asks."""
         answers = ready_answers()
         items = [field for field in self.form.walk() if field.finding and field.choices]
+        answers["disinfection"]["last_disinfection"] = timezone.localdate(ends).isoformat()
         photos = ["kitchen.jpg"]
         answers["conclusion"]["kitchen_photo"] = photos[0]
-        for item in self.chance.sample(items, self.chance.choice([0, 1, 1, 2, 2, 3])):
-            photos += self._fail(item, answers)
+        # What is photographed fails three times as often.
+        asked = [item for item in items if f"{item.name}_photo" in self.names]
+        for item in self.chance.sample([*items, *asked, *asked], self.chance.choice(FAILING)):
+            if answers[item.path.split("/")[1]][item.name] == "yes":
+                photos += self._fail(item, answers)
         return answers, photos
 
     def _fail(self, item: Field, answers: dict[str, Any]) -> list[str]:
@@ -180,31 +229,33 @@ class _Story:
         answers[section][name] = "no"
         answers[section][f"{name}_note"] = "现场查看不符合要求，已要求学校立即整改。"
         photo = f"{name}_photo"
-        if not any(field.name == photo for field in self.form.walk()):
+        if photo not in self.names:
             return []
         answers[section][photo] = f"{name}.jpg"
         return [f"{name}.jpg"]
 
-    def _photo(self, name: str, owner: User, place: Place) -> BroughtFile:
-        content = self.chance.choice(self.photos)
-        stored = store_stream(filename=name, content_type="image/jpeg", chunks=[content])
-        media_id = UUID(int=self.chance.getrandbits(128), version=4)
-        values = new_media_values(
-            media_id=media_id,
-            owner_id=owner.pk,
-            filename=name,
-            stored=stored,
-            taken_at=clock.now() - timedelta(minutes=self.chance.randint(5, 45)),
+    def _photo(self, name: str, owner: User, place: Place, ends: datetime) -> BroughtFile:
+        media = self.album.take(
+            name,
+            owner=owner,
+            place=(place.lat, place.lon),
+            accuracy=place.accuracy_m or 0,
+            ends=ends,
         )
-        values |= {"latitude": place.lat, "longitude": place.lon, "accuracy_m": place.accuracy_m}
-        return BroughtFile(name, MediaObject(**values), fresh=True)
+        return BroughtFile(name, media, fresh=True)
 
     def _rectify(self, finding: Finding, number: int) -> None:
         contact = contacts_of(finding.school).first()
         steps = (0, 1, 2, 2, 3, 0)[number % 6]
         if contact is None or finding.visit is None or not steps:
             return
-        answer = Step(action="answer", measures="已当日整改，明确专人负责，并完善台账。")
+        school, ends = finding.school, finding.visit.completed_at or clock.now()
+        place = (school.latitude or 0, school.longitude or 0)
+        answer = Step(
+            action="answer",
+            measures="已当日整改，明确专人负责，并完善台账。",
+            media=[self.album.mended(contact, place, ends).pk],
+        )
         self._step(finding, contact, answer)
         inspector = finding.visit.team.all()[0]
         if steps == 2:
@@ -255,3 +306,21 @@ def ready_answers() -> dict[str, Any]:
     answers["disinfection"]["last_disinfection"] = clock.today().isoformat()
     answers["conclusion"] = {"verdict": "good", "opinion": "继续保持，重点关注留样和消毒记录。"}
     return answers
+
+
+def ready_week() -> dict[str, Any]:
+    """A record of the supervision week in which all is well."""
+    return {
+        "week": 8,
+        "way": "routine",
+        "matters": {name: "good" for name, *_rest in MATTERS},
+        "documents": {"documents_seen": ["plans", "timetable", "safety_records"]},
+        "interviews": [{"person": "teacher", "people": 3, "content": "课后服务安排合理。"}],
+        "walk": {
+            "places": ["gate", "classrooms", "ground"],
+            "hazard": "no",
+            "walk_photo": "walk.jpg",
+        },
+        "lessons": [{"subject": "chinese", "grade": "3", "teacher": "王老师", "lesson_score": 88}],
+        "conclusion": {"overall": "good", "suggestions": "继续坚持。", "told_school": "yes"},
+    }

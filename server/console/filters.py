@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import Q, QuerySet
@@ -13,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from server.activities.machine import OPEN_STATES
 from server.activities.models import Visit
-from server.activities.queries import activities_visible_to
+from server.activities.queries import activities_visible_to, schools_known_to
 from server.console.access import person
 from server.console.states import (
     FINDING_STANDINGS,
@@ -30,6 +31,14 @@ from server.grid.models import Appointment, Membership, User, in_term
 from server.grid.queries import areas_visible_to
 
 Choices = Iterable[tuple[str, Any]]
+
+
+def _id(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
+
 
 # ---- words that lists and figures share ------------------------------------------------------
 
@@ -185,6 +194,22 @@ class InActivity(ConsoleFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         rows = activities_visible_to(person(request)).values_list("pk", "title")
         return [(str(pk), title) for pk, title in rows[:200]]
+
+    def condition(self, value: str) -> Q:
+        return Q(**{self.path: value})
+
+
+class AtSchool(ConsoleFilter):
+    """One school, which a link names: too many to choose from a list."""
+
+    title = _("学校")
+    parameter_name = "school"
+    path = "school"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        wanted = _id(request.GET.get(self.parameter_name))
+        rows = schools_known_to(person(request)).filter(pk=wanted) if wanted else ()
+        return [(str(school.pk), school.name) for school in rows]
 
     def condition(self, value: str) -> Q:
         return Q(**{self.path: value})

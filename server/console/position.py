@@ -1,22 +1,34 @@
-"""Where a check-in was made, drawn beside the school: a sketch in metres that needs no map tiles."""
+"""Where things were done, drawn around the school: a sketch in metres that needs no map tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import asin, cos, floor, log10, radians, sin, sqrt
+from math import atan2, cos, degrees, floor, hypot, log10, radians
+
+from django.conf import settings
 
 from server.activities.models import Visit
+from server.grid.coordinates import EARTH_M, Point, distance_m
 from server.grid.models import School
 
-EARTH_M = 6_371_000.0
 SIZE = 320
 EDGE = 28
-FAR_M = 500
-"""Beyond this distance from the school, more than the accuracy explains, a place is worth a look."""
+NEAREST_M = 60
+"""The drawing never shows less around the school."""
+FARTHEST = 4
+"""What lies so many times farther than the check-in would make dots of all else: it stands at the edge."""
+TOGETHER = 14
+"""Dots nearer than that, in the drawing's units, are one."""
 
-Point = tuple[float, float]
-"""Latitude, longitude: WGS-84 degrees."""
+
+@dataclass(frozen=True)
+class Spot:
+    """A place to be drawn. `photo` is the id of the file that was made there, for the links."""
+
+    point: Point
+    accuracy_m: float | None = None
+    photo: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,29 +39,40 @@ class Dot:
     y: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Mark(Dot):
+    """One or more spots on the drawing. `beyond`: outside of it, in the direction of `turn` degrees."""
+
+    accuracy: float = 0
+    distance_m: int | None = None
+    photos: tuple[str, ...] = ()
+    beyond: bool = False
+    turn: float = 0
+
+    @property
+    def lights(self) -> str:
+        """The photos, for an attribute."""
+        return " ".join(self.photos)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sketch:
-    """A square drawing with the school in its middle; lengths in the drawing's units."""
+    """A square drawing around the school, else around the check-in; lengths in the drawing's units."""
 
     size: int
-    school: Dot
-    check_in: Dot
-    accuracy: float
-    photos: Sequence[Dot]
-    distance_m: int
+    school: Dot | None
+    check_ins: Sequence[Mark]
+    photos: Sequence[Mark]
+    distance_m: int | None
     accuracy_m: int | None
     is_far: bool
     scale_m: int
     scale: float
     rings: Sequence[float]
 
-
-def distance_m(one: Point, other: Point) -> float:
-    """The great-circle distance in metres (haversine)."""
-    lat1, lat2 = radians(one[0]), radians(other[0])
-    half_lat, half_lon = (lat2 - lat1) / 2, radians(other[1] - one[1]) / 2
-    chord = sin(half_lat) ** 2 + cos(lat1) * cos(lat2) * sin(half_lon) ** 2
-    return 2 * EARTH_M * asin(sqrt(chord))
+    @property
+    def centre(self) -> Dot:
+        return Dot(self.size / 2, self.size / 2)
 
 
 def offset_m(origin: Point, point: Point) -> Point:
@@ -65,30 +88,35 @@ def place_of(item: Visit | School) -> Point | None:
     return item.latitude, item.longitude
 
 
-def sketch(visit: Visit, photos: Iterable[Point] = ()) -> Sketch | None:
-    """The drawing for a visit; None without the position of the school or of the check-in.
+def check_in_of(visit: Visit) -> list[Spot]:
+    """Where the team checked in, as what `sketch` takes."""
+    place = place_of(visit)
+    return [] if place is None else [Spot(place, visit.accuracy_m)]
 
-    Photos that lie outside the drawing are left out: the list tells their distance.
-    """
-    school, check_in = place_of(visit.school), place_of(visit)
-    if school is None or check_in is None:
+
+def sketch(
+    school: Point | None, check_ins: Sequence[Spot], photos: Sequence[Spot] = ()
+) -> Sketch | None:
+    """The drawing; None where there is nothing to be drawn, or nothing to draw it around."""
+    spots = [*check_ins, *photos]
+    origin = school or (check_ins[0].point if check_ins else None)
+    if origin is None or not spots:
         return None
-    away = distance_m(school, check_in)
-    accuracy = visit.accuracy_m or 0
-    reach = max(away + accuracy / 2, accuracy, 60)
-    unit = (SIZE / 2 - EDGE) / reach
-    dots = [_dot(offset_m(school, point), unit) for point in photos]
+    unit = (SIZE / 2 - EDGE) / _reach(origin, check_ins, photos)
     scale_m = nice_length(SIZE / 4 / unit)
     rings = [scale_m * step * unit for step in range(1, 5) if scale_m * step * unit < SIZE / 2]
+    first = check_ins[0] if check_ins and school else None
+    away = distance_m(origin, first.point) if first else None
+    accuracy = first.accuracy_m if first else None
+    limit = settings.EVIDENCE_PLACE_METRES + (accuracy or 0)
     return Sketch(
         size=SIZE,
-        school=_dot((0, 0), unit),
-        check_in=_dot(offset_m(school, check_in), unit),
-        accuracy=accuracy * unit,
-        photos=[dot for dot in dots if 0 <= dot.x <= SIZE and 0 <= dot.y <= SIZE],
-        distance_m=round(away),
-        accuracy_m=round(visit.accuracy_m) if visit.accuracy_m is not None else None,
-        is_far=away - accuracy > FAR_M,
+        school=Dot(SIZE / 2, SIZE / 2) if school else None,
+        check_ins=[_mark(origin, spot, unit, school) for spot in check_ins],
+        photos=_together([_mark(origin, spot, unit, school) for spot in photos]),
+        distance_m=None if away is None else round(away),
+        accuracy_m=None if accuracy is None else round(accuracy),
+        is_far=away is not None and away > limit,
         scale_m=scale_m,
         scale=scale_m * unit,
         rings=rings,
@@ -103,6 +131,54 @@ def nice_length(most: float) -> int:
     return int(max(step * power for step in (1, 2, 5) if step * power <= most))
 
 
-def _dot(offset: Point, unit: float) -> Dot:
-    east, north = offset
-    return Dot(SIZE / 2 + east * unit, SIZE / 2 - north * unit)
+def _reach(origin: Point, check_ins: Sequence[Spot], photos: Sequence[Spot]) -> float:
+    """How many metres there are from the middle of the drawing to its margin."""
+    shown = [
+        max(distance_m(origin, spot.point) + (spot.accuracy_m or 0) / 2, spot.accuracy_m or 0)
+        for spot in check_ins
+    ]
+    reach = max([*shown, NEAREST_M])
+    near = [distance_m(origin, spot.point) for spot in photos]
+    return max([reach, *(away for away in near if away <= FARTHEST * reach)])
+
+
+def _mark(origin: Point, spot: Spot, unit: float, school: Point | None) -> Mark:
+    east, north = offset_m(origin, spot.point)
+    length, most = hypot(east, north) * unit, SIZE / 2 - EDGE / 2
+    beyond = length > most
+    unit_here = unit * most / length if beyond else unit
+    return Mark(
+        x=SIZE / 2 + east * unit_here,
+        y=SIZE / 2 - north * unit_here,
+        accuracy=0 if beyond else (spot.accuracy_m or 0) * unit,
+        distance_m=round(distance_m(school, spot.point)) if school else None,
+        photos=(spot.photo,) if spot.photo else (),
+        beyond=beyond,
+        turn=degrees(atan2(east, north)),
+    )
+
+
+def _together(marks: Iterable[Mark]) -> list[Mark]:
+    """Marks that would cover each other, as one of them with the photos of all."""
+    kept: list[Mark] = []
+    for mark in marks:
+        for index, other in enumerate(kept):
+            near = hypot(mark.x - other.x, mark.y - other.y) < TOGETHER
+            if near and mark.beyond == other.beyond:
+                kept[index] = _joined(other, mark)
+                break
+        else:
+            kept.append(mark)
+    return kept
+
+
+def _joined(one: Mark, other: Mark) -> Mark:
+    return Mark(
+        x=one.x,
+        y=one.y,
+        accuracy=max(one.accuracy, other.accuracy),
+        distance_m=one.distance_m,
+        photos=one.photos + other.photos,
+        beyond=one.beyond,
+        turn=one.turn,
+    )

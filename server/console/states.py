@@ -18,8 +18,10 @@ from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
+from server.care.models import Deletion, Export
 from server.core.clock import today
 from server.core.errors import Text
+from server.evidence.models import Flag
 from server.findings.models import AT_SCHOOL, Finding
 from server.messaging.models import Delivery
 
@@ -53,6 +55,15 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
         "processing": BLUE,
         "ready": GREEN,
         "rejected": RED,
+        "deleted": GREY,
+    },
+    Deletion.State: {"due": AMBER, "deleting": BLUE, "deleted": GREY, "kept": GREEN},
+    Export.State: {
+        "waiting": GREY,
+        "making": BLUE,
+        "ready": GREEN,
+        "failed": RED,
+        "expired": GREY,
     },
 }
 
@@ -123,6 +134,12 @@ def finding_shown(finding: Finding) -> Shown:
     if left <= SOON_DAYS:
         return Shown(AMBER, _("%(state)s，剩 %(days)s 天") % words)
     return shown(state)
+
+
+def flag_shown(flag: Flag) -> Shown:
+    """A flag's word. It is a question, never a verdict: so never red."""
+    stands = flag.cleared_at is None and flag.severity == Flag.Severity.WARN
+    return Shown(AMBER if stands else GREY, flag.get_code_display())
 
 
 def delivery_shown(row: Delivery) -> Shown:

@@ -115,6 +115,13 @@ def changes_after(
     return list(_settled(rows).order_by("txid", "id")[:limit])
 
 
+def settled_after(cursor: Cursor, *, limit: int) -> list[Change]:
+    """At most `limit` settled changes after `cursor`, whomever they concern: for readers of our own."""
+    txid, sequence = cursor
+    rows = Change.objects.filter(Q(txid=txid, id__gt=sequence) | Q(txid__gt=txid), txid__gte=txid)
+    return list(_settled(rows).order_by("txid", "id")[:limit])
+
+
 def _settled(rows: QuerySet[Change]) -> QuerySet[Change]:
     """Rows of transactions older than every one still running in this statement's own snapshot."""
     return rows.filter(txid__lt=OldestRunning()) if connection.vendor == "postgresql" else rows

@@ -7,6 +7,7 @@
     ├── Conflict             the state or an earlier write stands against   409
     │   ├── WrongState       the action is not open in this state           409
     │   └── ContentConflict  the same id with other content; both are kept  409
+    ├── Gone                 it was there and was deleted; its record stays  410
     ├── NotAllowed           seen, but not this person's to do              403
     ├── NotAuthenticated     no, expired or revoked credentials             401
     ├── TooLarge             over a stated limit                            413
@@ -99,6 +100,11 @@ class WrongState(Conflict):
 class ContentConflict(Conflict):
     code = "content_conflict"
     title = _("同一编号已有不同内容，两份都已保留")
+
+
+class Gone(DuxueError):
+    code = "gone"
+    title = _("已按规定删除，只保留记录")
 
 
 class NotAllowed(DuxueError):

@@ -45,7 +45,7 @@ class StandingQuery(Generic[M]):
 
     def first(self, *values: UUID | str) -> M | None:
         """The first row for these values, or None."""
-        return _on_a_living_connection(lambda: next(iter(self._written.rows(values)), None))
+        return on_a_living_connection(lambda: next(iter(self._written.rows(values)), None))
 
     def first_values(self, *values: UUID | str) -> Sequence[Any] | None:
         """Its columns alone, in the order of the queryset's `values_list`."""
@@ -53,7 +53,11 @@ class StandingQuery(Generic[M]):
 
     def every_values(self, *values: UUID | str) -> list[Sequence[Any]]:
         """The columns of every row."""
-        return _on_a_living_connection(lambda: list(self._written.columns(values)))
+        return on_a_living_connection(lambda: list(self._written.columns(values)))
+
+    def written(self, *values: UUID | str) -> tuple[str, tuple[Any, ...]]:
+        """The SQL, to stand within a larger statement, and its parameters for these values."""
+        return self._written.sql, self._written.parameters_for(values)
 
     @cached_property
     def _written(self) -> _Written:
@@ -168,23 +172,28 @@ class _Written:
         columns: Iterable[Any] = compiler.results_iter(compiler.execute_sql())
         return columns
 
-    def _bound(self, values: Sequence[UUID | str]) -> Any:
+    def parameters_for(self, values: Sequence[UUID | str]) -> tuple[Any, ...]:
         parameters = list(self.parameters)
         for place, index, as_text in self.places:
             value = values[index]
             # A database without a type for UUIDs keeps them as text.
             parameters[place] = value.hex if as_text and isinstance(value, UUID) else value
+        return tuple(parameters)
+
+    def _bound(self, values: Sequence[UUID | str]) -> Any:
+        parameters = self.parameters_for(values)
         compiler = copy(self.compiler)
         compiler.connection = connections[DEFAULT_DB_ALIAS]  # this thread's
-        compiler.as_sql = lambda *_a, **_k: (self.sql, tuple(parameters))
+        compiler.as_sql = lambda *_a, **_k: (self.sql, parameters)
         compiler.get_converters = lambda _columns: self.converters
         return compiler
 
 
-def _on_a_living_connection(ask: Callable[[], T]) -> T:
+def on_a_living_connection(ask: Callable[[], T]) -> T:
     """At the beginning of a request, find out by asking whether the thread's connection still works.
 
-    It saves the round trip of Django's own check, which this replaces.
+    It saves the round trip of Django's own check, which this replaces. `ask` may run twice: what it
+    writes must be the same then.
     """
     ours: Any = connections[DEFAULT_DB_ALIAS]
     if ours.health_check_done or ours.connection is None:

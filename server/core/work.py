@@ -1,9 +1,10 @@
 """Background work whose queue is the state row itself.
 
 A row that needs work has `work_due_at`; a worker claims it by pushing that moment to the end of a
-lease, does the work, and clears it. A worker that dies leaves a row that comes due again. A failure
-says whether trying again can help: temporary ones back off with jitter, permanent ones and the last
-of too many temporary ones leave a dead row with its reason, which the admin shows and can retry.
+lease, does the work, and clears it. A worker that dies leaves a row that comes due again; each claim
+counts, so that a row whose work kills its worker every time ends as a dead row too. A failure says
+whether trying again can help: temporary ones back off with jitter, permanent ones and the last of too
+many temporary ones leave a dead row with its reason, which the admin shows and can retry.
 
 Django's tasks carry the hints: `wake()` enqueues a drain after commit, at most one per process and
 `HINT_SECONDS`; the schedule enqueues what a lost hint left (see server.core.schedule).
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
@@ -52,11 +54,24 @@ class PermanentFailure(WorkFailure):
     """Trying again cannot help."""
 
 
+class Interrupted(WorkFailure):
+    """This process is to end: whoever comes begins the row again, and the try does not count."""
+
+
+class LeaseLost(TemporaryFailure):
+    """Another worker has the row by now."""
+
+
 class Work(models.Model):
-    """A row that may need work. `work_due_at` null: nothing to do."""
+    """A row that may need work. `work_due_at` null: nothing to do.
+
+    `work_attempts` counts all claims since the row was last done; `work_lost` the latest ones of which
+    nothing was heard again, because their worker died.
+    """
 
     work_due_at = models.DateTimeField(null=True, editable=False)
     work_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    work_lost = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     work_error = models.TextField(blank=True, default="", editable=False)
     work_dead_at = models.DateTimeField(null=True, editable=False)
 
@@ -77,6 +92,9 @@ class Pump:
     """One kind of work: which rows, and what to do with one of them.
 
     `handle` must be idempotent: it runs at least once. `given_up` is called for a row that died.
+    `slow`: a row takes minutes; such pumps have a thread of their own in each worker process, so that
+    deliveries do not wait for them, and `handle` calls `extend` from time to time.
+    `max_lost`: how many workers in a row may die with a row in their hands before it is given up.
     """
 
     name: str
@@ -86,8 +104,10 @@ class Pump:
     lease_seconds: int = 60
     batch: int = 20
     max_attempts: int = 8
+    max_lost: int = 5
     backoff_seconds: float = 2.0
     backoff_limit_seconds: float = 3600.0
+    slow: bool = False
 
 
 _pumps: dict[str, Pump] = {}
@@ -110,35 +130,62 @@ def due(pump: Pump) -> QuerySet[Any]:
 
 
 def claim(pump: Pump) -> list[Any]:
-    """Take up to a batch of due rows for the length of the lease. Each row goes to one claimer."""
+    """Take up to a batch of due rows for the length of the lease. Each row goes to one claimer.
+
+    A row that was with a worker that died may have killed it, so it goes alone: its neighbours shall
+    not be given up with it.
+    """
     lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
     with transaction.atomic():
         rows = due(pump).order_by("work_due_at")
         if connection.features.has_select_for_update_skip_locked:
             rows = rows.select_for_update(skip_locked=True, of=("self",))
-        claimed = list(rows[: pump.batch])
+        claimed = _suspects_apart(list(rows[: pump.batch]))
         for row in claimed:
             row.work_due_at = lease_end
             row.work_attempts += 1
+            row.work_lost += 1
         pump.rows().filter(pk__in=[row.pk for row in claimed]).update(
-            work_due_at=lease_end, work_attempts=F("work_attempts") + 1
+            work_due_at=lease_end,
+            work_attempts=F("work_attempts") + 1,
+            work_lost=F("work_lost") + 1,
         )
     return claimed
 
 
+def _suspects_apart(rows: list[Any]) -> list[Any]:
+    if rows and rows[0].work_lost:
+        return rows[:1]
+    return list(takewhile(lambda row: not row.work_lost, rows))
+
+
+def renew(pump: Pump, row: Any) -> bool:
+    """Begin a claimed row's lease anew, for work of several long steps. False: it is ours no more."""
+    lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
+    if not _still_ours(pump, row).update(work_due_at=lease_end):
+        return False
+    row.work_due_at = lease_end
+    return True
+
+
 def run(pump: Pump, row: Any) -> None:
     """Do one claimed row's work and record how it ended. Never raises for the work's own failure."""
+    if row.work_lost > pump.max_lost:
+        _die(pump, row, f"{pump.max_lost} workers in a row died while they were at it")
+        return
     try:
         pump.handle(row)
     except PermanentFailure as failure:
         _die(pump, row, str(failure))
+    except Interrupted:
+        release(pump, [row])
     except TemporaryFailure as failure:
         _retry(pump, row, str(failure), failure.retry_after)
     except Exception as failure:  # whatever a handler's library raises must not stop the others
         logger.exception("work failed: %s %s", pump.name, row.pk)
         _retry(pump, row, f"{type(failure).__name__}: {failure}", None)
     else:
-        _still_ours(pump, row).update(work_due_at=None, work_error="", work_attempts=0)
+        _still_ours(pump, row).update(work_due_at=None, work_error="", work_attempts=0, work_lost=0)
 
 
 def drain(pump: Pump, *, seconds: float = DRAIN_SECONDS) -> int:
@@ -158,7 +205,19 @@ def drain(pump: Pump, *, seconds: float = DRAIN_SECONDS) -> int:
 def release(pump: Pump, rows: list[Any]) -> None:
     """Give claimed rows back untried: they are due at once, for whoever comes."""
     for row in rows:
-        _still_ours(pump, row).update(work_due_at=clock.now(), work_attempts=row.work_attempts - 1)
+        _still_ours(pump, row).update(
+            work_due_at=clock.now(),
+            work_attempts=row.work_attempts - 1,
+            work_lost=row.work_lost - 1,
+        )
+
+
+def extend(pump: Pump, row: Any) -> None:
+    """Prolong the lease of a row that is being handled. Raises LeaseLost; Interrupted at the end."""
+    if stopping.is_set():
+        raise Interrupted
+    if not renew(pump, row):
+        raise LeaseLost(f"lost the lease of {pump.name} {row.pk}")
 
 
 def drain_all() -> int:
@@ -172,7 +231,7 @@ def drain_all() -> int:
 def retry_dead(rows: QuerySet[Any]) -> int:
     """Give dead rows a new life. Returns how many there were."""
     return rows.filter(work_dead_at__isnull=False).update(
-        work_due_at=clock.now(), work_dead_at=None, work_attempts=0
+        work_due_at=clock.now(), work_dead_at=None, work_attempts=0, work_lost=0
     )
 
 
@@ -196,8 +255,13 @@ _last_hint: dict[str, float] = {}
 
 
 def wake(pump_name: str) -> None:
-    """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left."""
-    transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
+    """Hint, after commit, that the pump has rows due. Coalesced: the schedule finds what is left.
+
+    Slow pumps need no hint: their thread looks by itself.
+    """
+    pump = _pumps.get(pump_name)
+    if pump is None or not pump.slow:
+        transaction.on_commit(lambda: _enqueue_hint(pump_name), robust=True)
 
 
 def _enqueue_hint(pump_name: str) -> None:
@@ -220,6 +284,7 @@ def _retry(pump: Pump, row: Any, reason: str, retry_after: float | None) -> None
     _still_ours(pump, row).update(
         work_due_at=clock.now() + _backoff(pump, row.work_attempts, retry_after),
         work_error=reason[:2000],
+        work_lost=0,
     )
 
 

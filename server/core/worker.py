@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from uuid import uuid4
 
-from django.db import Error
+from django.db import Error, close_old_connections
 from django_tasks_db.management.commands.db_worker import Worker
 
 from server.core import schedule, work
@@ -19,6 +19,7 @@ from server.core import schedule, work
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+SLOW_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 """How long to wait for a database that is away before the next look."""
 
@@ -63,15 +64,37 @@ def new_worker(*, poll_seconds: float = POLL_SECONDS) -> PatientWorker:
 
 @contextmanager
 def scheduling() -> Iterator[None]:
-    """Tick the schedule in a thread while the body runs."""
+    """Tick the schedule and run the slow pumps, each in a thread, while the body runs."""
     stop = threading.Event()
-    thread = threading.Thread(target=schedule.run_until, args=(stop,), name="schedule")
-    thread.start()
+    threads = [
+        threading.Thread(target=schedule.run_until, args=(stop,), name="schedule"),
+        threading.Thread(target=run_slow_until, args=(stop,), name="slow work"),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+
+
+def run_slow_until(stop: threading.Event, *, interval: float = SLOW_SECONDS) -> None:
+    """Look every `interval` seconds for rows of slow pumps, until `stop` is set."""
+    while not stop.wait(interval):
+        close_old_connections()
+        for pump in work.pumps():
+            if pump.slow:
+                _drain_patiently(pump)
+    close_old_connections()
+
+
+def _drain_patiently(pump: work.Pump) -> None:
+    try:
+        work.drain(pump)
+    except Error as error:  # the database may be away for a moment: a later look tries again
+        logger.warning("worker: %s: %s", pump.name, error)
 
 
 @contextmanager

@@ -18,15 +18,18 @@ from server.grid.models import Appointment, Membership, User, in_term
 from server.grid.queries import schools_in_office_of
 
 
-def findings_visible_to(user: User) -> QuerySet[Finding]:
-    """Offices: their schools; inspectors: their appointments and visits; schools: their own."""
+def findings_visible_to(user: User, paths: list[str] | None = None) -> QuerySet[Finding]:
+    """Offices: their schools; inspectors: their appointments and visits; schools: their own.
+
+    `paths`: the person's `office_paths`, where the caller has them.
+    """
     if user.is_superuser:
         return Finding.objects.all()
     at_school = Membership.objects.filter(in_term(), user=user, school=OuterRef("school"))
     appointed = Appointment.objects.filter(in_term(), inspector=user, school=OuterRef("school"))
     on_team = Visit.team.through.objects.filter(visit=OuterRef("visit"), user=user)
     return Finding.objects.filter(
-        Q(school__in=schools_in_office_of(user).values("pk"))
+        Q(school__in=schools_in_office_of(user, paths).values("pk"))
         | Q(Exists(at_school))
         | Q(Exists(appointed))
         | Q(Exists(on_team))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.dispatch import Signal
 from django.utils.translation import gettext_lazy as _
 
 from media_storage.models import MediaObject
@@ -25,6 +26,9 @@ from server.findings.queries import findings_visible_to, inspectors_of_finding
 from server.grid.models import Appointment, Membership, School, User, in_term
 from server.grid.queries import contacts_of, schools_in_office_of
 from server.messaging.services import notify
+
+step_taken = Signal()
+"""`action` (FindingAction) was recorded, with its photos. Sent inside the transaction."""
 
 
 class EvidenceMissing(Invalid):
@@ -201,10 +205,14 @@ def _record(
         due_on=step.due_on,
     )
     action.media.set(_evidence(step.media, by))
+    step_taken.send(FindingAction, action=action)
 
 
 def _evidence(media: Sequence[UUID], by: User) -> list[MediaObject]:
-    found = MediaObject.objects.filter(owner=by).in_bulk(list(media))
+    # Locked, so that a deletion of the file that is decided on now sees this use, or comes first.
+    rows = MediaObject.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+    there = rows.filter(owner=by).exclude(state=MediaObject.State.DELETED)
+    found = there.in_bulk(list(media))
     problems = [
         Problem(f"/media/{index}", "unknown", _("找不到这份材料，请先登记并上传。"))
         for index, media_id in enumerate(media)

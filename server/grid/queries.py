@@ -25,6 +25,15 @@ def roles_of(user: User) -> QuerySet[Membership]:
     return user.memberships.filter(in_term()).select_related("area", "school")
 
 
+def remember_roles(user: User) -> list[Membership]:
+    """Ask for the roles once for as long as this object lives: the many queries of one page share it.
+
+    For a request alone: terms begin and end, so what lives longer asks each time.
+    """
+    user.known_roles = list(roles_of(user))
+    return user.known_roles
+
+
 def has_role(user: User, *roles: str) -> bool:
     """Whether the person holds one of the roles today, anywhere."""
     return user.memberships.filter(in_term(), role__in=roles).exists()
@@ -32,6 +41,8 @@ def has_role(user: User, *roles: str) -> bool:
 
 def area_paths(user: User, *roles: str) -> list[str]:
     """The paths of the areas in which the person holds one of the roles today."""
+    if user.known_roles is not None:
+        return [each.area.path for each in user.known_roles if each.area and each.role in roles]
     rows = user.memberships.filter(in_term(), role__in=roles, area__isnull=False)
     return list(rows.values_list("area__path", flat=True))
 
@@ -44,11 +55,21 @@ def under(paths: list[str], field: str) -> Q:
     return condition
 
 
-def schools_in_office_of(user: User) -> QuerySet[School]:
-    """Schools for which the person speaks as an office or town group."""
+def office_paths(user: User) -> list[str]:
+    """The paths of the areas for which the person speaks as an office or town group. One query.
+
+    The doors below and in other apps ask for them; who goes through several asks once and hands them on.
+    """
+    return area_paths(user, *OFFICES)
+
+
+def schools_in_office_of(user: User, paths: list[str] | None = None) -> QuerySet[School]:
+    """Schools for which the person speaks as an office or town group. `paths`: of `office_paths`."""
     if user.is_superuser:
         return School.objects.all()
-    return School.objects.filter(under(area_paths(user, *OFFICES), "area__path"))
+    return School.objects.filter(
+        under(office_paths(user) if paths is None else paths, "area__path")
+    )
 
 
 def schools_visible_to(user: User) -> QuerySet[School]:
@@ -66,7 +87,7 @@ def areas_visible_to(user: User) -> QuerySet[Area]:
     """Areas in the subtrees of the person's memberships, and those above their schools."""
     if user.is_superuser:
         return Area.objects.all()
-    paths = list(roles_of(user).filter(area__isnull=False).values_list("area__path", flat=True))
+    paths = area_paths(user, *Role.values)
     above = School.objects.filter(pk__in=schools_visible_to(user).values("pk")).filter(
         area__path__startswith=OuterRef("path")
     )

@@ -18,12 +18,14 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from server.core.changes import Change, record_change
 from server.core.clock import today
 from server.core.errors import Conflict, Invalid, NotAllowed, NotFound, Problem, WrongState
+from server.grid.coordinates import CoordinateSystem, to_wgs84
 from server.grid.models import Appointment, Area, Membership, School, User, not_over
 from server.grid.queries import (
     OFFICES,
@@ -42,6 +44,9 @@ GAP_IN_A_ROW = timedelta(days=92)
 # No letters or digits that are taken for one another when read aloud or copied by hand.
 READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
 PASSWORD_LENGTH = 12
+
+schools_moved = Signal()
+"""The positions of these schools changed: `school_ids`. Sent inside the transaction."""
 
 Term = tuple[date, date | None]
 """First and last day, both included; None: no end."""
@@ -133,8 +138,12 @@ def school_count_problems(count: int) -> list[Problem]:
 
 
 @transaction.atomic
-def save_school(*, school: School, by: User) -> School:
+def save_school(
+    *, school: School, by: User, system: CoordinateSystem = CoordinateSystem.WGS84
+) -> School:
     """Store a new or changed school and tell everybody who sees it, or did before it moved.
+
+    Its position is given in the coordinates of `system`, and stored in WGS-84.
 
     Raises NotFound and NotAllowed for a school or a town outside the person's offices, Invalid.
     """
@@ -145,9 +154,31 @@ def save_school(*, school: School, by: User) -> School:
     if not scope.covers(school.area.path):
         raise NotAllowed(_("只能把学校放在本单位所辖的镇街"))
     _full_clean(school)
+    _refuse(_bring_to_wgs84(school, before, system))
     school.save()
     announce_school(school, old_area=before.area if before else None)
+    if before and position_of(before) != position_of(school):
+        schools_moved.send(School, school_ids=[school.pk])
     return school
+
+
+def _bring_to_wgs84(
+    school: School, before: School | None, system: CoordinateSystem
+) -> list[Problem]:
+    """Convert what was entered. What is stored is WGS-84 already, and must not be shifted again."""
+    if system is CoordinateSystem.WGS84 or school.latitude is None or school.longitude is None:
+        return []
+    if before and position_of(before) == position_of(school):
+        text = _("经纬度没有改动，已是 WGS-84 坐标，请选择 WGS-84")
+        return [Problem("/system", "not_changed", text)]
+    point = school.latitude, school.longitude
+    school.latitude, school.longitude = to_wgs84(point, system)
+    return []
+
+
+def position_of(school: School) -> tuple[float | None, float | None]:
+    """Latitude and longitude, as far as they are known."""
+    return school.latitude, school.longitude
 
 
 def announce_school(school: School, *, old_area: Area | None) -> None:

@@ -41,6 +41,7 @@ from server.instruments.expressions import (
     compile_expression,
     plain_text,
 )
+from server.instruments.proofs import proven_item
 from server.instruments.values import Convert, WrongValue, converter_for
 from server.instruments.xpath import ExpressionError
 from server.instruments.xpath_functions import to_text
@@ -136,10 +137,12 @@ class Checker:
         self._fields = {each.path: each for each in form.walk()}
         self._shape = _section(form.fields)
         self._unsure: set[str] = set()
-        self._ordered = self._in_order(self._rules("relevance") + self._calculations())
+        relevance = self._rules("relevance")
+        self._ordered = self._in_order(relevance + self._calculations())
         self._required = [rule for rule in self._rules("required") if not self._is_unsure(rule)]
         self._constraints = self._rules("constraint")
         self._findings = self._finding_rules()
+        self._proven = self._proven_items(relevance)
 
     # preparing
 
@@ -374,13 +377,25 @@ class Checker:
 
     def attachments(self, answers: Answers) -> set[str]:
         """The names of the files that the checked answers speak of."""
+        return set(self.attachment_items(answers))
+
+    def attachment_items(self, answers: Answers) -> dict[str, str]:
+        """The same names, each with the path of the question that the file proves."""
         shaped = _filled(self._shape, answers)
         environment = Environment("", "")
         return {
-            name
+            name: item
+            for path, item in self._proven.items()
+            for name in self._answers_at(self.places[path], shaped, environment)
+        }
+
+    def _proven_items(self, relevance: list[_Rule]) -> dict[str, str]:
+        """By the path of what asks for a file: the question that is proven by it."""
+        reads = {rule.field.path: rule.expression.reads for rule in relevance}
+        return {
+            path: proven_item(each, self._fields, reads.get(path, ()))
             for path, each in self._fields.items()
             if each.type in ATTACHMENTS
-            for name in self._answers_at(self.places[path], shaped, environment)
         }
 
     def answer_named(self, answers: Answers, name: str) -> Any:
@@ -494,3 +509,8 @@ def findings_in(form: Form, answers: Answers, *, at: datetime | None = None) -> 
 def attachments_named(form: Form, answers: Answers) -> set[str]:
     """The names of the files that the checked answers speak of."""
     return checker_for(form).attachments(answers)
+
+
+def attachment_items(form: Form, answers: Answers) -> dict[str, str]:
+    """The same names, each with the path of the question that the file proves."""
+    return checker_for(form).attachment_items(answers)

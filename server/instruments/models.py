@@ -24,6 +24,11 @@ class Instrument(models.Model):
     open = models.BooleanField(
         _("可随时填报"), default=False, help_text=_("不属于任何督导任务时也可填报")
     )
+    blur_faces = models.BooleanField(
+        _("共享图遮挡人脸"),
+        default=False,
+        help_text=_("学校、专家等看到的共享图上，人脸会被模糊处理；原图不变"),
+    )
     current = models.OneToOneField(
         "InstrumentVersion",
         models.PROTECT,

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from server.core import clock
+from server.core.audit import audit_action, record_audit
 from server.core.changes import record_change
 from server.core.errors import Conflict, Invalid, NotAllowed, NotFound, Problem
 from server.grid.models import Area, Membership, User
@@ -18,6 +20,7 @@ from server.instruments.queries import instruments_managed_by
 from server.instruments.xlsform import CompiledXLSForm, compile_xlsform
 
 DRAFT = "draft"
+BLUR_CHANGED = audit_action("instrument.blur_changed", gettext_lazy("更改是否遮挡人脸"))
 
 
 class FormTaken(Conflict):
@@ -76,8 +79,30 @@ def publish_instrument(*, by: User, form_id: str) -> InstrumentVersion:
     instrument.current = draft
     instrument.title = text_in(compiled.form.title, "zh") or form_id
     instrument.save(update_fields=["current", "title"])
+    if compiled.blur_faces is not None:
+        set_blur_faces(by=by, form_id=form_id, blur=compiled.blur_faces)
     record_change("instrument", instrument.pk)
+    instrument.refresh_from_db(fields=["blur_faces"])
     return draft
+
+
+@transaction.atomic
+def set_blur_faces(*, by: User, form_id: str, blur: bool) -> Instrument:
+    """Say whether faces are blurred on the shared copies of this instrument's photos.
+
+    It holds for copies that are made from now on. Raises NotFound.
+    """
+    rows = instruments_managed_by(by).select_for_update(of=("self",))
+    instrument = rows.filter(form_id=form_id).first()
+    if instrument is None:
+        raise NotFound
+    if instrument.blur_faces != blur:
+        instrument.blur_faces = blur
+        instrument.save(update_fields=["blur_faces"])
+        details = {"target": instrument.title, "blur_faces": blur}
+        subject = ("instrument", instrument.pk)
+        record_audit(BLUR_CHANGED, by=by, subject=subject, details=details)
+    return instrument
 
 
 def form_hash(content: bytes) -> str:

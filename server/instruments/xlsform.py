@@ -47,12 +47,14 @@ Row = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class CompiledXLSForm:
     """What publishing needs. `attachments_needed` are the files that must be given beside the form:
-    every external file but the entity lists that the server makes itself."""
+    every external file but the entity lists that the server makes itself. `blur_faces` is what the
+    settings sheet says of shared copies; None where it says nothing."""
 
     form: Form
     xform: str
     warnings: list[str]
     attachments_needed: list[str]
+    blur_faces: bool | None = None
 
 
 ENTITY_LISTS = frozenset({"visits.csv", "schools.csv", "findings.csv"})
@@ -66,6 +68,7 @@ def compile_xlsform(content: bytes, *, form_id: str | None = None, version: str)
     """
     workbook = _read_workbook(content)
     own = _take_own_columns(workbook)
+    blur_faces = _take_blur_faces(workbook)
     settings = _settle(workbook, form_id=form_id, version=version)
     problems = _score_problems(workbook)
     xform, described, warnings = _convert(workbook)
@@ -75,7 +78,7 @@ def compile_xlsform(content: bytes, *, form_id: str | None = None, version: str)
         detail = _("表格有 %d 处错误，请改正后重新上传") % len(build.problems)
         raise Invalid(detail, problems=build.problems)
     needed = [name for name in form.external_files if name not in ENTITY_LISTS]
-    return CompiledXLSForm(form, xform, build.warnings, needed)
+    return CompiledXLSForm(form, xform, build.warnings, needed, blur_faces)
 
 
 # --- reading the workbook -------------------------------------------------------------------------
@@ -167,10 +170,37 @@ def _take_own_columns(workbook: dict[str, Any]) -> dict[int, Row]:
     return own
 
 
+_BLUR_HEADINGS = frozenset({"blur_faces", "遮挡人脸"})
+_YES_NO = {"yes": True, "true": True, "1": True, "是": True} | {
+    "no": False,
+    "false": False,
+    "0": False,
+    "否": False,
+}
+
+
+def _take_blur_faces(workbook: dict[str, Any]) -> bool | None:
+    """Take the settings sheet's own column; None where it is absent or blank. Raises Invalid."""
+    answer = None
+    for settings in workbook["settings"] or ():
+        for heading in [key for key in settings if _heading(key) in _BLUR_HEADINGS]:
+            written = str(settings.pop(heading) or "").strip().lower()
+            answer = _YES_NO.get(written)
+            if written and answer is None:
+                detail = _("blur_faces（遮挡人脸）应为 是（yes）或 否（no）")
+                problem = Problem("/settings/2/blur_faces", "blur_faces", detail)
+                raise Invalid(_("settings 工作表有误"), problems=[problem])
+    return answer
+
+
+def _heading(text: str) -> str:
+    return text.strip().lower().replace(" ", "_")
+
+
 def _settle(workbook: dict[str, Any], *, form_id: str | None, version: str) -> Row:
     """Put the form's id and version into the settings sheet; refuse what the server cannot serve."""
     settings: Row = dict(next(iter(workbook["settings"] or ()), {}))
-    by_heading = {key.strip().lower().replace(" ", "_"): key for key in settings}
+    by_heading = {_heading(key): key for key in settings}
     written = [
         settings.pop(by_heading[key]) for key in ("form_id", "id_string") if key in by_heading
     ]

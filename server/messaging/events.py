@@ -163,6 +163,29 @@ _event(  # to the school and the inspector
     urgent=True,
 )
 
+# ---- care for what photos show ----------------------------------------------------------------
+
+_event(  # to the office that planned the activity; count: files, day: the first of the deletion
+    "media.deletion_due",
+    "activity count day",
+    _("佐证材料保存期满：%(activity)s"),
+    _(
+        "“%(activity)s”有 %(count)s 份佐证材料保存期满，将于 %(day)s 起删除。如需保留，请在此之前处理。"
+    ),
+)
+_event(  # to the person who asked for it
+    "export.ready",
+    "activity count day",
+    _("导出已完成：%(activity)s"),
+    _("“%(activity)s”的 %(count)s 份佐证材料已打包，请于 %(day)s 前下载。"),
+)
+_event(  # to the person who asked for it
+    "export.failed",
+    "activity",
+    _("导出未完成：%(activity)s"),
+    _("“%(activity)s”的佐证材料多次尝试未能打包，请稍后重新导出。"),
+)
+
 # ---- written by hand ------------------------------------------------------------------------
 
 _event("announcement", "title body", "%(title)s", "%(body)s")

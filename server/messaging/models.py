@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -30,6 +30,9 @@ class Device(models.Model):
     platform = models.CharField(_("平台"), max_length=24, blank=True)
     created_at = models.DateTimeField(_("首次登录"), auto_now_add=True)
     last_seen_at = models.DateTimeField(_("最近使用"))
+
+    clock_offset_ms = models.BigIntegerField(_("时钟偏差（毫秒）"), null=True, editable=False)
+    clock_read_at = models.DateTimeField(_("时钟测于"), null=True, editable=False)
 
     token_digest = models.CharField(max_length=64, unique=True, editable=False)
     token_expires_at = models.DateTimeField(_("登录有效期至"))
@@ -79,6 +82,30 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name or str(self.id)
+
+
+class ClockReading(models.Model):
+    """A stretch of time in which a phone's clock was ahead of ours by `offset_ms` (see clocks)."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    device = models.ForeignKey(
+        Device, models.CASCADE, related_name="clock_readings", db_index=False
+    )
+    offset_ms = models.BigIntegerField()
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["since"]
+        indexes = [models.Index(fields=["device", "until"], name="clock_reading_of_device")]
+        constraints = [
+            models.CheckConstraint(
+                name="clock_reading_in_order", condition=Q(until__gte=F("since"))
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.offset_ms} ms"
 
 
 class Notice(Work):

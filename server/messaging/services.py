@@ -200,7 +200,9 @@ def expand(notice: Notice) -> None:
         batch = set(rest[:BATCH])
         _deliver(notice, batch)
         if len(batch) == BATCH:
-            Notice.objects.filter(id=notice.id).update(work_due_at=clock.now(), work_attempts=0)
+            Notice.objects.filter(id=notice.id).update(
+                work_due_at=clock.now(), work_attempts=0, work_lost=0
+            )
             wake(NOTICES)
 
 

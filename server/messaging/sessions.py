@@ -10,13 +10,15 @@ import base64
 import hashlib
 import hmac
 import secrets
+import time
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Q, QuerySet
+from django.db.models.functions import Cast, Now
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -30,6 +32,8 @@ from server.messaging.models import Device
 ODK_DEVICE = "ODK Collect"
 OPENROSA_REALM = "Duxue"
 SEEN_EVERY = timedelta(hours=1)
+LATELY_SECONDS = 60.0
+LATELY_KEPT = 2000
 _KEY_MAC_BYTES = 16
 _KEY_BYTES = 16 + 2 + _KEY_MAC_BYTES
 
@@ -239,6 +243,60 @@ def _usable(device: Device | None) -> Device:
         raise AccountInactive
     _note_seen(device)
     return device
+
+
+# ---- known lately ---------------------------------------------------------------------------
+
+
+def device_known_lately(secret: str) -> Device | None:
+    """The device that this token or OpenRosa key belonged to within the last minute, in this process.
+
+    It lets the accept path read a body before it asks the database; what it then writes carries
+    `usable_device` as a condition, or asks by `device_of_now` first. The object is shared: only read it.
+    """
+    found = _lately.get(digest_of(secret))
+    return found[1] if found and found[0] > time.monotonic() else None
+
+
+def remember_device(secret: str, device: Device) -> None:
+    """Let `device_known_lately` find it."""
+    if len(_lately) >= LATELY_KEPT:
+        _lately.clear()
+    _lately[digest_of(secret)] = time.monotonic() + LATELY_SECONDS, device
+
+
+def device_of_now(device: Device) -> Device:
+    """Ask for the device again. Raises as `device_for_token` does, for whatever ended since."""
+    current = _usable(_BY_ID.first(device.id))
+    if _identity(current) != _identity(device):
+        raise TokenRevoked
+    return current
+
+
+def usable_device(device: Device) -> tuple[str, tuple[object, ...]]:
+    """SQL that finds one row while the device's session is what it was, and its parameters."""
+    return _SAME_SESSION.written(*_identity(device))
+
+
+def _identity(device: Device) -> tuple[UUID, UUID, str, str]:
+    """Whatever ends a session or gives the device to somebody else changes one of these."""
+    return device.id, device.user_id, device.token_digest, str(device.key_version)
+
+
+_lately: dict[str, tuple[float, Device]] = {}
+_SAME_SESSION = StandingQuery(
+    lambda id, user, digest, version: (
+        Device.objects.annotate(version=Cast("key_version", CharField()))
+        .filter(id=id, user=user, token_digest=digest, version=version)
+        .filter(revoked_at=None, token_expires_at__gt=Now(), user__is_active=True)
+        .order_by()
+        .values_list("id")
+    ),
+    UUID,
+    UUID,
+    str,
+    str,
+)
 
 
 def _note_seen(device: Device) -> None:

@@ -6,6 +6,7 @@ bare.py         the reference: the same server without parsing and checks
 processes.py    the product's processes, the reference, their memory
 traffic.py      what a phone sends for one submission
 load.py         many phones at once, from a process of their own
+renditions.py   the small pictures of a photo, beside Pillow alone
 verify.py       that every answered submission is stored, byte for byte
 report.py       the table and the JSON file
 

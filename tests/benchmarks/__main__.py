@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import report
+from tests.benchmarks import renditions, report, shared
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
 from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, WRITING, Unexpected
@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST = 20_000
 """Operations in one run: bounds what lies on the disk between two runs."""
 SMOKE_MOST = 200
+RENDITIONS, SHARED = "renditions", "shared"
+PICTURES = 40
+"""In one run of the renditions, for each process."""
+SMOKE_PICTURES = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Options:
     clients: tuple[int, ...]
     scenarios: tuple[str, ...]
     most: int
+    pictures: int
+    """Of the renditions; 0: they are not asked for."""
+    shared: bool = False
+    """Whether shared copies are asked for."""
 
 
 @dataclass
@@ -107,23 +115,34 @@ class Bench:
 def main(arguments: Sequence[str]) -> int:
     options, output = _options(arguments)
     signal.signal(signal.SIGTERM, _leave)
-    # A process of its own, started afresh: it shares nothing with what it measures.
-    context = multiprocessing.get_context("spawn")
+    figures, memory, pictures, copies = [], [], None, []
     try:
-        with world() as running, ProcessPoolExecutor(1, mp_context=context) as sender:
-            wait = options.seconds + 3 * GRACE
-            bench = Bench(
-                running, options, lambda load: sender.submit(run, load).result(timeout=wait)
-            )
-            figures = bench.figures()
-    except (Missing, Failed, Broken, Unexpected, Wrong) as error:
+        if options.scenarios:
+            figures, memory = _measure_requests(options)
+        if options.pictures:
+            pictures = renditions.measure(pictures=options.pictures, runs=options.runs)
+            report.say_renditions(pictures)
+        if options.shared:
+            copies = shared.measure(3 * options.runs)
+            shared.say(copies, report.say)
+    except (Missing, Failed, Broken, Unexpected, Wrong, renditions.Wrong) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
-    report.say_memory(bench.memory)
     if output:
-        report.write(output, figures, bench.memory)
+        report.write(output, figures, memory, pictures, copies)
         report.say(f"\n{output}")
     return 0
+
+
+def _measure_requests(options: Options) -> tuple[list[report.Figure], list[Memory]]:
+    # A process of its own, started afresh: it shares nothing with what it measures.
+    context = multiprocessing.get_context("spawn")
+    with world() as running, ProcessPoolExecutor(1, mp_context=context) as sender:
+        wait = options.seconds + 3 * GRACE
+        bench = Bench(running, options, lambda load: sender.submit(run, load).result(timeout=wait))
+        figures = bench.figures()
+    report.say_memory(bench.memory)
+    return figures, bench.memory
 
 
 def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
@@ -132,13 +151,18 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
     parser.add_argument("--runs", type=int, default=3, help="of each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    everything = [*SCENARIOS, RENDITIONS, SHARED]
+    parser.add_argument("--only", nargs="+", choices=everything, default=everything)
+    parser.add_argument("--pictures", type=int, default=PICTURES, help="in one run of renditions")
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
     given = parser.parse_args(arguments)
-    scenarios = tuple(given.only)
+    scenarios = tuple(each for each in given.only if each in SCENARIOS)
+    pictures = given.pictures if RENDITIONS in given.only else 0
     if given.smoke:
-        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST), None
-    options = Options(given.seconds, given.runs, tuple(given.clients), scenarios, MOST)
+        few = min(pictures, SMOKE_PICTURES)
+        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST, few, SHARED in given.only), None
+    clients, copies = tuple(given.clients), SHARED in given.only
+    options = Options(given.seconds, given.runs, clients, scenarios, MOST, pictures, copies)
     return options, given.output
 
 

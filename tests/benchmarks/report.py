@@ -14,6 +14,8 @@ from statistics import median
 
 from tests.benchmarks.load import Outcome
 from tests.benchmarks.processes import Memory
+from tests.benchmarks.renditions import Result
+from tests.benchmarks.shared import Figure as SharedFigure
 
 PRODUCT = ("api", "live", "worker")
 TITLES = {
@@ -103,7 +105,28 @@ def product_megabytes(memory: Sequence[Memory]) -> float:
     return sum(each.pss for each in memory if each.part in PRODUCT)
 
 
-def write(path: Path, figures: Sequence[Figure], memory: Sequence[Memory]) -> None:
+def say_renditions(result: Result) -> None:
+    """Each line, then what is to be compared."""
+    say()
+    say(
+        f"{'two renditions of 12 megapixels':34}{'per s':>8}{'CPU ms':>8}{'child MB':>10}{'own MB':>8}"
+    )
+    for line in result.lines:
+        child = f"{line.child_mb:10.0f}" if line.child_mb else f"{'':10}"
+        say(f"{line.name:34}{line.per_second:8.1f}{line.cpu_ms:8.0f}{child}{line.process_mb:8.0f}")
+    say(
+        f"the bounded process to Pillow alone: {result.ratio:.0%}, by CPU {result.ratio_by_cpu:.0%};"
+        f" 2 workers to 1: {result.scale_of_workers:.2f} (2 loops to 1: {result.scale_of_loops:.2f})"
+    )
+
+
+def write(
+    path: Path,
+    figures: Sequence[Figure],
+    memory: Sequence[Memory],
+    renditions: Result | None,
+    shared: Sequence[SharedFigure] = (),
+) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -114,6 +137,8 @@ def write(path: Path, figures: Sequence[Figure], memory: Sequence[Memory]) -> No
         "figures": [asdict(each) for each in figures],
         "memory": [asdict(each) for each in memory],
         "product_pss_mb": round(product_megabytes(memory), 1),
+        "renditions": asdict(renditions) if renditions else None,
+        "shared": [asdict(each) for each in shared],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -27,6 +27,7 @@ DRAIN_SECONDS = 400.0
 DUE = {
     "activities_submission": "submissions to derive",
     "media_storage_mediaobject": "photos to process",
+    "sharing_sharedcopy": "shared copies to make",
     "messaging_notice": "notices to expand",
     "messaging_delivery": "deliveries to send",
 }

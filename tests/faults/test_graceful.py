@@ -134,10 +134,24 @@ def test_a_worker_finishes_its_row_and_gives_back_what_it_only_claimed(product: 
         "the first photo",
         seconds=SECONDS,
     )
+    looking = bounded_processes(worker.pid)
+    assert looking
     worker.terminate(seconds=SECONDS)
+    assert not any(Path(f"/proc/{process}").exists() for process in looking)
     rows = [row for row in product.photos() if row[2] is not None]
     assert rows, "all was done before the signal came: send more"
     assert all(attempts == 0 and not later for _state, attempts, _due, later in rows), rows
+
+
+def bounded_processes(worker: int) -> list[str]:
+    """Those that decode files for this worker."""
+    tasks = Path(f"/proc/{worker}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return [
+        child
+        for child in children
+        if b"media_storage.bounded" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def is_ending(part: Part, port: int) -> bool:

@@ -51,7 +51,7 @@ def _documents(ledger: dict[str, Any]) -> Iterator[str]:
 
 
 def _photos(ledger: dict[str, Any]) -> Iterator[str]:
-    """Every photo is in the store, byte for byte, and ready with its two renditions."""
+    """Every photo is in the store, byte for byte, and ready with its renditions and shared copies."""
     from server.activities.models import SubmissionAttachment
 
     rows = {
@@ -74,7 +74,7 @@ def _photos(ledger: dict[str, Any]) -> Iterator[str]:
             media = rows[place]
             if digest != expected[place]:
                 yield f"photo {place}: {digest or 'no bytes in the store'}"
-            if media.state != "ready" or len(media.renditions.all()) != 2:
+            if media.state != "ready" or len(media.renditions.all()) != 4:
                 yield f"photo {place}: {media.state} {media.work_error}"
 
 
@@ -205,7 +205,23 @@ def _seen(ledger: dict[str, Any]) -> Iterator[str]:
             yield from (f"{user.username} never saw {kind.type} {key}" for key in missed)
 
 
-CHECKS = (_documents, _photos, _findings, _notices, _visits, _reads, _changes, _work, _seen)
+def _receipts(_ledger: dict[str, Any]) -> Iterator[str]:
+    """One chain, whoever was killed while it was made, and a receipt for everything."""
+    from server.receipts.chain import extend
+    from server.receipts.checking import Objects, check_everything
+
+    while extend(seconds=60):  # what came since the workers' last look
+        pass
+    report = check_everything(objects=Objects(every=True))
+    yield from (f"receipts: {flaw}" for flaw in report.flaws)
+    if waiting := report.counts["waiting for a receipt"]:
+        yield f"receipts: {waiting} things have none"
+
+
+CHECKS = (
+    *(_documents, _photos, _findings, _notices, _visits, _reads, _changes, _work, _seen),
+    _receipts,
+)
 """What is compared, in the order of the report."""
 
 
@@ -222,8 +238,9 @@ def _counts() -> dict[str, int]:
     from server.core.changes import Change
     from server.findings.models import Finding
     from server.messaging.models import Delivery, Notice
+    from server.receipts.models import Receipt
 
-    models = (Submission, MediaObject, Finding, Notice, Delivery, Change, DBTaskResult)
+    models = (Submission, MediaObject, Finding, Notice, Delivery, Change, Receipt, DBTaskResult)
     counts = {str(model._meta.model_name): model.objects.count() for model in models}
     return counts | {"files nobody refers to": len(_orphans())}
 

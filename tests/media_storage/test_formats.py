@@ -1,6 +1,6 @@
 import pytest
 
-from media_storage.formats import format_by_name, format_of, sniff
+from media_storage.formats import format_by_name, format_of, saved_name, sniff
 from tests.media_storage import pictures
 
 
@@ -39,3 +39,21 @@ def test_other_names_and_parameters_of_a_type_are_understood() -> None:
 @pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "image/gif", "", "*/*"])
 def test_a_type_that_could_run_or_is_not_shown_is_not_taken(content_type: str) -> None:
     assert format_of(content_type) is None
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type", "name"),
+    [
+        ("食堂.jpg", "image/jpeg", "食堂.jpg"),
+        ("食堂.JPEG", "image/jpeg", "食堂.JPEG"),
+        ("page.html", "image/jpeg", "page.html.jpg"),
+        ("kitchen", "image/png", "kitchen.png"),
+        ("page.html", "application/octet-stream", "page.html.bin"),
+        ("record", "audio/3gpp", "record.3ga"),
+        ("record.3gp", "audio/3gpp", "record.3gp"),
+    ],
+)
+def test_a_file_is_saved_under_the_ending_of_what_it_is(
+    filename: str, content_type: str, name: str
+) -> None:
+    assert saved_name(filename, content_type) == name

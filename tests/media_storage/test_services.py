@@ -6,16 +6,19 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 import pytest
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from media_storage import receiving
+from media_storage import work as looking
 from media_storage.errors import UploadMismatch, UploadMissing
-from media_storage.models import MediaObject
+from media_storage.models import MediaObject, Rendition
 from media_storage.services import (
     Location,
     clean_filename,
@@ -321,6 +324,50 @@ def settled(media: MediaObject) -> str:
     work.drain(receiving.PUMP)
     media.refresh_from_db()
     return media.state
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_is_read_under_its_own_type_and_name(store: Store, base_url: str) -> None:
+    media, upload, _created = declare(base_url=base_url, filename="食堂.html")
+    send(upload, PHOTO)
+    assert complete_media(media=media).state in ("arrived", "stored")
+    assert settled(media) == "stored"
+    answer = httpx.get(readable_url(media, base_url=base_url))
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert quote("食堂.html.jpg") in answer.headers["Content-Disposition"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bytes_that_are_not_what_they_claim_are_never_shown(store: Store, base_url: str) -> None:
+    page = b"<html><script>alert(1)</script></html>"
+    media, upload, _created = declare(page, base_url=base_url)
+    send(upload, page)
+    complete_media(media=media)
+    work.drain(receiving.PUMP)
+    work.drain(looking.PUMP)
+    media.refresh_from_db()
+    assert media.state == "rejected"
+    answer = httpx.get(readable_url(media, base_url=base_url))
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("key", "content_type", "name"),
+    [
+        ("a/b-small.jpg", "image/jpeg", "食堂-small.jpg"),
+        ("a/b-small.webp", "image/webp", "食堂-small.webp"),
+    ],
+)
+def test_a_rendition_is_of_the_type_that_its_key_names(
+    client: Client, key: str, content_type: str, name: str
+) -> None:
+    get_store().write(key, [b"picture"])
+    rendition = Rendition(media=MediaObject(filename="食堂.png"), name="small", key=key)
+    answer = client.get(readable_url(rendition, base_url=""))
+    answer.close()
+    assert answer["Content-Type"] == content_type
+    assert quote(name) in answer["Content-Disposition"]
 
 
 @pytest.mark.django_db(transaction=True)

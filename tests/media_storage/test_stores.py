@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from urllib.parse import quote
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
 import pytest
@@ -26,10 +27,12 @@ from media_storage.stores import (
     PartsMissing,
     Store,
     Upload,
+    disposition,
     exists,
     missing_parts,
     open_store,
     part_size,
+    reading_window,
     slices,
 )
 from media_storage.stores.folder import FolderStore
@@ -415,9 +418,46 @@ def test_a_download_has_its_name_and_type(store: Store, base_url: str) -> None:
     answer = download(store, base_url)
     assert (answer.status_code, answer.content) == (200, b"picture")
     assert answer.headers["Content-Type"] == "image/jpeg"
+    name = quote("照片 1.jpg")
     shown = answer.headers["Content-Disposition"]
-    assert shown.startswith("inline")
-    assert quote("照片 1.jpg") in shown
+    assert shown == f"inline; filename=\"_ 1.jpg\"; filename*=UTF-8''{name}"
+    kept = re.fullmatch(r"private, max-age=(\d+), immutable", answer.headers["Cache-Control"])
+    assert kept
+    assert 290 < int(kept[1]) <= 600  # no longer than the address lasts
+
+
+def test_an_address_stays_the_same_for_a_while_and_lasts_longer(
+    store: Store, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a browser that opens a page again has its pictures already."""
+    store.write("202611/23/abc", [b"picture"])
+    begins = reading_window(timedelta(minutes=5))
+    addresses = []
+    for seconds in (1, 299, 301):
+        moment = begins + timedelta(seconds=seconds)
+        monkeypatch.setattr(clock, "now", lambda moment=moment: moment)
+        addresses.append(
+            store.download_url(
+                "202611/23/abc",
+                filename="a.jpg",
+                content_type="image/jpeg",
+                expires_in=timedelta(minutes=5),
+                base_url=base_url,
+            )
+        )
+    monkeypatch.undo()
+    assert addresses[0] == addresses[1] != addresses[2]
+    assert httpx.get(addresses[0]).content == b"picture"
+
+
+def test_an_upload_is_signed_as_of_now(store: Store, base_url: str) -> None:
+    """Its time is for a phone on a weak link: no window may cut it short."""
+    if not store.direct:
+        pytest.skip("the folder signs the moment of its end")
+    [part] = store.upload_urls(expected(b"bytes"), base_url=base_url, fresh=True).parts
+    signed = parse_qs(urlsplit(part.url).query)["X-Amz-Date"][0]
+    began = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert abs((clock.now() - began).total_seconds()) < 60
 
 
 def test_a_document_is_saved_rather_than_shown(store: Store, base_url: str) -> None:
@@ -474,6 +514,40 @@ def test_parts_are_as_large_as_the_line_allows(
     size: int, link: Link, resumed: bool, each: int
 ) -> None:
     assert part_size(size, link=link, resumed=resumed) == each
+
+
+@pytest.mark.parametrize(
+    ("filename", "plain"),
+    [
+        ("kitchen 1.jpg", "kitchen 1.jpg"),
+        ("食堂“留样”.jpg", "_.jpg"),
+        ('a"; filename="b.exe', "a_; filename=_b.exe"),
+        ("100%.jpg", "100_.jpg"),
+    ],
+)
+def test_a_name_travels_whole_and_cannot_end_its_header(filename: str, plain: str) -> None:
+    header = disposition(filename, "image/jpeg")
+    assert header.startswith(f'inline; filename="{plain}"')
+    assert header.isascii()
+    if plain != filename:
+        assert unquote(header.rpartition("filename*=UTF-8''")[2]) == filename
+
+
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("image/jpeg", "inline"),
+        ("application/pdf", "inline"),
+        ("video/mp4", "inline"),
+        ("image/svg+xml", "attachment"),
+        ("text/html", "attachment"),
+        ("text/csv", "attachment"),
+        ("application/octet-stream", "attachment"),
+        ("", "attachment"),
+    ],
+)
+def test_only_what_runs_nothing_is_shown_in_place(content_type: str, kind: str) -> None:
+    assert disposition("a", content_type).partition(";")[0] == kind
 
 
 @pytest.mark.parametrize("each", [PIECE_SIZE, MIN_PART_SIZE])

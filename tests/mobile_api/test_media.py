@@ -13,7 +13,7 @@ from media_storage.work import PUMP
 from server.core import work
 from tests.clients import new, now
 from tests.forms import kitchen_answers
-from tests.media_storage.pictures import jpeg
+from tests.media_storage.pictures import camera_exif, jpeg
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_photo_goes_from_declared_to_ready(cast, phone, declared, picture):
         "large": (800, 600),
     }
     served = Client().get(read["renditions"][0]["url"].removeprefix("http://testserver"))
-    assert served["Content-Type"] == "image/jpeg"
-    assert b"".join(served).startswith(b"\xff\xd8")
+    assert read["renditions"][0]["content_type"] == served["Content-Type"] == "image/webp"
+    assert b"".join(served)[8:12] == b"WEBP"
     served.close()
 
 
@@ -110,6 +110,43 @@ def test_what_the_server_still_reads_is_answered_with_come_again(cast, phone, la
     assert ada.get(path)["url"] is None
     work.drain(receiving.PUMP)
     assert ada.post(f"{path}/complete")["state"] == "stored"
+
+
+def test_what_the_file_says_of_itself_is_shown_and_kept_apart_from_what_the_phone_says(
+    cast, phone, declared
+):
+    ada = phone(cast.ada)
+    photo = jpeg(400, 300, exif=camera_exif())
+    body = {**declared, "size": len(photo), "sha256": hashlib.sha256(photo).hexdigest()}
+    put_parts(ada.post("/media", body, status=201)["upload"], photo)
+    path = f"/media/{declared['id']}"
+    ada.post(f"{path}/complete")
+    assert ada.get(path)["facts"] is None
+    work.drain(PUMP)
+    read = ada.get(path)
+    assert read["location"] == declared["location"]
+    assert read["facts"] == {
+        "taken_at": "2026-11-03T09:30:15+08:00",
+        "has_zone": True,
+        "location": {"lat": 33.125, "lon": 108.25, "accuracy_m": 4.5},
+        "camera": {"maker": "Camera of the test", "model": "T 1", "software": ""},
+        "duration_ms": None,
+        "pages": None,
+    }
+
+
+def test_reading_a_file_costs_the_same_with_facts_and_renditions(
+    cast, phone, declared, picture, django_assert_max_num_queries
+):
+    ada = phone(cast.ada)
+    put_parts(ada.post("/media", declared, status=201)["upload"], picture)
+    path = f"/media/{declared['id']}"
+    ada.post(f"{path}/complete")
+    work.drain(PUMP)
+    with django_assert_max_num_queries(
+        11
+    ):  # who asks and what they may open; file, renditions, flags
+        ada.get(path)
 
 
 def test_an_upload_resumes_with_what_is_missing(cast, phone, declared, picture):
@@ -215,5 +252,5 @@ def test_a_store_that_is_down_tells_the_phone_to_come_again(cast, phone, declare
 def test_reading_a_photo_costs_few_queries(cast, phone, declared, django_assert_max_num_queries):
     ada = phone(cast.ada)
     ada.post("/media", declared, status=201)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(11):
         ada.get(f"/media/{declared['id']}")

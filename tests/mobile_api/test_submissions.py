@@ -158,12 +158,12 @@ def test_submissions_are_listed_by_visit(cast, phone, body):
 def test_the_list_costs_the_same_for_many(cast, phone, body, django_assert_num_queries):
     ada = phone(cast.ada)
     ada.put(f"/submissions/{new()}", body, status=201)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         ada.get("/submissions")
     body["answers"] = kitchen_answers(licence_photo="a.jpg")
     for _ in range(3):
         ada.put(f"/submissions/{new()}", body, status=201)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         ada.get("/submissions")
 
 

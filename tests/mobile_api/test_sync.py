@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from media_storage.models import MediaObject
-from media_storage.signals import media_processed
+from media_storage.services import new_media_values, store_stream
+from media_storage.signals import media_processed, media_shown
+from media_storage.work import PUMP as MEDIA_PUMP
 from server.activities.models import Activity, Visit
 from server.activities.services.deriving import PUMP
 from server.activities.services.planning import assign_visit, publish_activity
@@ -21,6 +23,7 @@ from server.instruments.services import publish_instrument, upload_xlsform
 from tests.activities import planned
 from tests.clients import new, now
 from tests.forms import kitchen_answers, kitchen_xlsform
+from tests.media_storage.pictures import jpeg
 
 
 def types(changes: list[Any]) -> list[str]:
@@ -209,6 +212,39 @@ def test_a_photo_that_became_ready_comes_as_its_submission(cast, phone, visit, k
     ((change,), _cursor) = ada.sync(cursor)
     (file,) = change["data"]["attachments"]
     assert (file["state"], bool(file["reason"])) == ("rejected", True)
+
+
+def test_phones_learn_of_the_thumbnail_before_the_photo_is_ready(cast, phone, visit, kitchen):
+    ada, photo = phone(cast.ada), jpeg(800, 600)
+    stored = store_stream(filename="a.jpg", content_type="image/jpeg", chunks=[photo])
+    values = new_media_values(media_id=new(), owner_id=cast.ada.pk, filename="a.jpg", stored=stored)
+    media = MediaObject.objects.create(**values)
+    body = {
+        "form_id": "kitchen",
+        "version": kitchen.version,
+        "visit_id": str(visit.pk),
+        "answers": kitchen_answers(licence_photo="a.jpg"),
+        "attachments": [{"name": "a.jpg", "media_id": str(media.pk)}],
+    }
+    ada.put(f"/submissions/{new()}", body, status=201)
+    _copy, cursor = ada.sync()
+    seen = []
+
+    def hear(**_signal):
+        changes, _cursor = ada.sync(cursor)
+        [change] = [each for each in changes if each["type"] == "submission"]
+        read = ada.get(f"/media/{media.pk}")
+        seen.append((change["data"]["attachments"][0]["state"], len(read["renditions"])))
+
+    # Connected last: what the product's own listeners write is there.
+    media_shown.connect(hear)
+    media_processed.connect(hear)
+    try:
+        work.drain(MEDIA_PUMP)
+    finally:
+        media_shown.disconnect(hear)
+        media_processed.disconnect(hear)
+    assert seen == [("processing", 1), ("ready", 2)]
 
 
 def test_a_new_publication_reaches_those_who_use_it_only(cast, phone, kitchen):

@@ -22,7 +22,7 @@ from media_storage.models import MediaObject
 from server.core import clock, work
 from server.core.work import PermanentFailure, Pump, TemporaryFailure
 
-LEASE, ATTEMPTS = 60, 4
+LEASE, ATTEMPTS, LOST = 60, 4, 2
 
 # What becomes of one claimed row: done; killed before the work, or after it and before it is
 # recorded; a failure that may pass, one that may not, one that nobody foresaw.
@@ -49,6 +49,7 @@ class World:
             lease_seconds=LEASE,
             batch=2,
             max_attempts=ATTEMPTS,
+            max_lost=LOST,
         )
         for number in range(rows):
             make_row(number, self.moment)

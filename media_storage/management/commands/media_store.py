@@ -18,9 +18,8 @@ from django.utils import translation
 from media_storage import housekeeping
 from media_storage.errors import StoreUnavailable
 from media_storage.housekeeping import Busy, NotOurs
-from media_storage.keys import TRASH
 from media_storage.models import Housekeeping, MediaObject
-from media_storage.stores import ObjectMissing, Store, StoreError, get_store, open_store
+from media_storage.stores import TRASH, ObjectMissing, Store, StoreError, get_store, open_store
 
 if TYPE_CHECKING:
     from media_storage.checking import Finding

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
-from server.activities.accept_sql import insert_submission
+from server.activities.accept_sql import Conditions, insert_if_allowed, insert_submission
 from server.activities.machine import FILLABLE_STATES
 from server.activities.models import (
     Activity,
@@ -38,6 +38,7 @@ from server.core.standing import StandingQuery
 from server.core.work import wake
 from server.instruments.queries import PublishedForm, UnknownForm, instruments_visible_to
 from server.messaging.models import Device
+from server.messaging.sessions import device_of_now, usable_device
 
 
 class Outcome(Enum):
@@ -89,14 +90,20 @@ class _Place:
 
 
 def accept_submission(
-    *, document: Document, device: Device, files: Sequence[BroughtFile] = ()
+    *, document: Document, device: Device, files: Sequence[BroughtFile] = (), lately: bool = False
 ) -> Accepted:
     """Store the document and join the files to it. The same again is a success.
 
-    Raises NotFound (somebody else's visit), ActivityClosed, VisitFinished, FormNotOfVisit,
-    UnknownForm, FileNotNamed; ContentConflict for other content under the same id, after keeping it.
+    `lately`: the device was usable within the last minute, and nobody has asked since. Raises
+    NotFound (somebody else's visit), ActivityClosed, VisitFinished, FormNotOfVisit, UnknownForm,
+    FileNotNamed; ContentConflict for other content under the same id, after keeping it; and
+    NotAuthenticated where the device is not usable any more.
     """
     check_files_named(document, [file.name for file in files])
+    if accepted := _store_at_once(document, device, files):
+        return accepted
+    if lately:
+        device = device_of_now(device)
     place = _place_of(document, device)
     accepted = _store(document, device, files, place)
     if accepted.outcome is Outcome.CONFLICT:
@@ -119,18 +126,40 @@ def check_files_named(document: Document, names: Sequence[str]) -> None:
         )
 
 
+def _store_at_once(
+    document: Document, device: Device, files: Sequence[BroughtFile]
+) -> Accepted | None:
+    """The usual case in one statement: a new submission of a visit, by somebody who may send it."""
+    if document.visit_id is None:
+        return None
+    row = _row(document, device, _Place(document.visit_id))
+    conditions = Conditions(
+        usable_device(device),
+        _FILLABLE.written(document.visit_id, device.user_id, document.form.instrument_id),
+    )
+    if insert_if_allowed(row, _attachments(document, files), _fresh(files), conditions):
+        return _new(document, files)
+    return None
+
+
 def _store(
     document: Document, device: Device, files: Sequence[BroughtFile], place: _Place
 ) -> Accepted:
-    brought = {file.name: file.media for file in files}
-    fresh = [file.media for file in files if file.fresh]
-    attachments = _attachments(document, brought)
+    row = _row(document, device, place)
     # One statement, so it needs no transaction around it.
-    if insert_submission(_row(document, device, place), attachments, fresh, place):
-        wake("submissions")
-        absent = document.files - {n for n, media in brought.items() if media.is_uploaded}
-        return Accepted(document.id, Outcome.NEW, frozenset(absent))
+    if insert_submission(row, _attachments(document, files), _fresh(files), place):
+        return _new(document, files)
     return _join(document, device, files)
+
+
+def _new(document: Document, files: Sequence[BroughtFile]) -> Accepted:
+    wake("submissions")
+    absent = document.files.difference(file.name for file in files if file.media.is_uploaded)
+    return Accepted(document.id, Outcome.NEW, absent)
+
+
+def _fresh(files: Sequence[BroughtFile]) -> list[MediaObject]:
+    return [file.media for file in files if file.fresh]
 
 
 def _row(document: Document, device: Device, place: _Place) -> Submission:
@@ -155,7 +184,8 @@ def _row(document: Document, device: Device, place: _Place) -> Submission:
     )
 
 
-def _attachments(document: Document, brought: dict[str, MediaObject]) -> list[SubmissionAttachment]:
+def _attachments(document: Document, files: Sequence[BroughtFile]) -> list[SubmissionAttachment]:
+    brought = {file.name: file.media for file in files}
     return [
         SubmissionAttachment(
             submission_id=document.id,
@@ -178,9 +208,14 @@ def _join(document: Document, device: Device, files: Sequence[BroughtFile]) -> A
         return Accepted(document.id, Outcome.CONFLICT, frozenset())
     attachments = {row.name: row for row in stored.attachments.select_related("media")}
     outcome = Outcome.SAME
+    free = {name for name, row in attachments.items() if row.media_id is None}
     for file in files:
         if _join_file(attachments[file.name], file, document, device) is Outcome.CONFLICT:
             outcome = Outcome.CONFLICT
+    if any(file.name in free for file in files):
+        # What is derived from the submission may depend on its files.
+        Submission.objects.filter(pk=document.id).update(work_due_at=clock.now())
+        wake("submissions")
     absent = stored.attachments.filter(missing()).values_list("name", flat=True)
     return Accepted(document.id, outcome, frozenset(absent))
 
@@ -260,15 +295,32 @@ def _named_visit(visit_id: UUID, form: PublishedForm, device: Device) -> _Place:
 
 def _visit_with_form(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit, Any]:
     """What decides whether somebody of the visit's team may fill in this form there."""
-    uses_form = Activity.instruments.through.objects.filter(
-        activity=OuterRef("activity"), instrument=instrument_id
-    )
     return (
         Visit.objects.filter(pk=visit_id, team=user_id)
-        .annotate(uses_form=Exists(uses_form))
+        .annotate(uses_form=_uses_form(instrument_id))
         .order_by()
         .values_list("school_id", "state", "activity__state", "uses_form")
     )
 
 
+def _fillable_visit(visit_id: UUID, user_id: UUID, instrument_id: UUID) -> QuerySet[Visit, Any]:
+    """The school of the visit, where `_named_visit` has nothing to say against it."""
+    return (
+        Visit.objects.filter(_uses_form(instrument_id), pk=visit_id, team=user_id)
+        .filter(state__in=FILLABLE_STATES)
+        .exclude(activity__state=Activity.State.CLOSED)
+        .order_by()
+        .values_list("school_id")
+    )
+
+
+def _uses_form(instrument_id: UUID) -> Exists:
+    return Exists(
+        Activity.instruments.through.objects.filter(
+            activity=OuterRef("activity"), instrument=instrument_id
+        )
+    )
+
+
 _VISIT = StandingQuery(_visit_with_form, UUID, UUID, UUID)
+_FILLABLE = StandingQuery(_fillable_visit, UUID, UUID, UUID)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from media_storage.models import MediaObject
 from media_storage.services import media_of
-from media_storage.signals import media_processed
+from media_storage.signals import media_processed, media_shown
 from server.activities.machine import FILLABLE_STATES
 from server.activities.models import Activity, Submission, Visit
 from server.activities.queries import submissions_visible_to
@@ -87,7 +87,7 @@ def _declared(ids: set[UUID], owner: User) -> dict[UUID, MediaObject]:
 
 
 def announce_processed(*, media: MediaObject, **_signal: Any) -> None:
-    """Tell phones of submissions whose file became ready or was rejected."""
+    """Tell phones of submissions whose file has a thumbnail, became ready or was rejected."""
     rows = Submission.objects.filter(attachments__media=media).distinct()
     for pk, sender_id, school_id in rows.values_list("pk", "sender_id", "visit__school_id"):
         record_change(
@@ -98,3 +98,4 @@ def announce_processed(*, media: MediaObject, **_signal: Any) -> None:
 def start() -> None:
     """Listen to the media's worker."""
     media_processed.connect(announce_processed, dispatch_uid="activities.announce_processed")
+    media_shown.connect(announce_processed, dispatch_uid="activities.announce_processed")

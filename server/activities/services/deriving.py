@@ -12,8 +12,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.dispatch import Signal
 
-from server.activities.models import Submission
+from server.activities.models import Submission, SubmissionAttachment
 from server.core.work import Pump, register
+from server.instruments.answers import attachment_items
+from server.instruments.models import InstrumentVersion
+from server.instruments.queries import published_form
 
 Deriver = Callable[[Submission], None]
 
@@ -36,6 +39,20 @@ def derive(submission: Submission) -> None:
         chain_joined.send(Submission, old_root=old_root, new_root=new_root)
     for deriver in _derivers:
         deriver(submission)
+
+
+def name_items(submission: Submission) -> None:
+    """Write beside each file of the submission which question of its form it proves."""
+    files = list(submission.attachments.all())
+    if not files:
+        return
+    versions = InstrumentVersion.objects.filter(pk=submission.version_id)
+    form = published_form(*versions.values_list("instrument__form_id", "version").get()).form
+    items = attachment_items(form, submission.answers)
+    changed = [file for file in files if file.item != items.get(file.name, "")]
+    for file in changed:
+        file.item = items.get(file.name, "")
+    SubmissionAttachment.objects.bulk_update(changed, ["item"])
 
 
 def join_chain(submission: Submission) -> list[tuple[UUID, UUID]]:
@@ -80,3 +97,4 @@ PUMP = Pump(
 def start() -> None:
     """Make the pump known to the workers."""
     register(PUMP)
+    register_deriver(name_items)

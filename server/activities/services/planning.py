@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum, auto
 from typing import TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
@@ -44,6 +46,18 @@ TEAM_FLOOR = 3
 """Inspectors of a special or comprehensive supervision (order 624, art. 16)."""
 
 
+MAX_KEEP_DAYS = 36_500
+
+
+class Default(Enum):
+    """What stands for "as the installation's setting says", where None already means something."""
+
+    DEFAULT = auto()
+
+
+DEFAULT = Default.DEFAULT
+
+
 class NothingToPublish(Invalid):
     code = "nothing_to_publish"
 
@@ -77,10 +91,12 @@ def create_activity(
     schools: Sequence[UUID] = (),
     areas: Sequence[UUID] = (),
     announced: bool = True,
+    keep_media_days: int | Default | None = DEFAULT,
     activity_id: UUID | None = None,
 ) -> Activity:
     """A draft, owned by the person's office. `instruments` are form ids, `starts`..`ends` inclusive.
 
+    `keep_media_days`: how long photos are kept after `ends`, None for ever; without it KEEP_MEDIA_DAYS.
     The same `activity_id` with the same content is the same activity. Raises NotAllowed for who is
     no office; Invalid with the field for what the office may not target; ContentConflict.
     """
@@ -90,6 +106,8 @@ def create_activity(
     targets = _targets(
         by, office.area, starts, ends, instruments=instruments, schools=schools, areas=areas
     )
+    plan = Activity(ends=ends)
+    plan.keep_media_for(checked_keep_days(_default_keep_days(keep_media_days)))
     values = {
         "kind": kind,
         "title": title,
@@ -97,6 +115,8 @@ def create_activity(
         "starts": starts,
         "ends": ends,
         "announced": announced,
+        "keep_media_days": plan.keep_media_days,
+        "media_kept_until": plan.media_kept_until,
         "created_by": by,
     }
     activity, created = Activity.objects.get_or_create(id=activity_id or new_id(), defaults=values)
@@ -120,6 +140,7 @@ def change_draft(
     schools: Sequence[UUID] = (),
     areas: Sequence[UUID] = (),
     announced: bool = True,
+    keep_media_days: int | None = None,
 ) -> Activity:
     """Plan a draft anew. Raises as `create_activity` does, NotFound; WrongState once published."""
     activity = _managed(activity_id, by)
@@ -130,9 +151,22 @@ def change_draft(
     )
     activity.kind, activity.title, activity.announced = kind, title, announced
     activity.starts, activity.ends = starts, ends
+    activity.keep_media_for(checked_keep_days(keep_media_days))
     activity.save()
     targets.give_to(activity)
     return activity
+
+
+def checked_keep_days(days: int | None) -> int | None:
+    """Raises Invalid for days that no calendar has."""
+    if days is not None and not 1 <= days <= MAX_KEEP_DAYS:
+        detail = _("保存天数应为 1 到 %d；不填即长期保存。") % MAX_KEEP_DAYS
+        raise _invalid("/keep_media_days", "out_of_range", detail)
+    return days
+
+
+def _default_keep_days(days: int | Default | None) -> int | None:
+    return settings.KEEP_MEDIA_DAYS if isinstance(days, Default) else days
 
 
 def preview_activity(activity: Activity) -> Preview:

@@ -17,21 +17,32 @@ from django.db.models import F, QuerySet
 
 from server.activities.models import RefusedDocument
 from server.core import clock
-from server.core.errors import ContentConflict, DuxueError, TooLarge, Unavailable
+from server.core.errors import (
+    ContentConflict,
+    DuxueError,
+    NotAuthenticated,
+    TooLarge,
+    Unavailable,
+)
 from server.grid.models import Membership, User
 from server.grid.queries import OFFICES, area_paths, under
 from server.messaging.models import Device
+from server.messaging.sessions import device_of_now
 
-_NOT_THE_DOCUMENTS_FAULT = (ContentConflict, TooLarge, Unavailable)
+_NOT_THE_DOCUMENTS_FAULT = (ContentConflict, TooLarge, Unavailable, NotAuthenticated)
 """A conflict is kept as such; the others say nothing against the document: the phone sends it again."""
 
 
 @contextmanager
-def keeping_refused(*, device: Device, format: str, raw: bytes) -> Iterator[None]:
-    """Keep `raw` where the block refuses it."""
+def keeping_refused(
+    *, device: Device, format: str, raw: bytes, lately: bool = False
+) -> Iterator[None]:
+    """Keep `raw` where the block refuses it; of a device that was usable `lately` only if it still is."""
     try:
         yield
     except DuxueError as refusal:
+        if lately:
+            device_of_now(device)  # who may not send at all is told so first
         if not isinstance(refusal, _NOT_THE_DOCUMENTS_FAULT):
             keep_refused(device=device, format=format, raw=raw, refusal=refusal)
         raise

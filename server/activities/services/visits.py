@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils.translation import gettext as _
 
 from server.activities.machine import CHECK_IN, COMPLETE, OFFICE, RETURN, REVIEW, TEAM, VISIT
@@ -20,6 +21,9 @@ from server.core.errors import Invalid, NotFound, Problem, WrongState
 from server.grid.models import User
 from server.grid.queries import contacts_of, schools_in_office_of
 from server.messaging.services import notify
+
+visit_moved = Signal()
+"""`visit` (Visit) was checked in, completed, returned or reviewed. Sent inside the transaction."""
 
 
 class ActivityClosed(WrongState):
@@ -155,6 +159,7 @@ def _act(
 def _save(visit: Visit) -> None:
     visit.save()
     record_visit_change(visit, visit.activity)
+    visit_moved.send(Visit, visit=visit)
 
 
 def _tell_team(visit: Visit, event: str, **words: str) -> None:

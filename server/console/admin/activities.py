@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -24,27 +25,33 @@ from server.activities.queries import (
     visits_visible_to,
 )
 from server.activities.services.planning import (
+    MAX_KEEP_DAYS,
     change_draft,
     close_activity,
     create_activity,
     preview_activity,
     publish_activity,
 )
+from server.care.models import Deletion
+from server.care.queries import activities_exportable_by, deletions_visible_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.links import links
+from server.console.care import held_fact, hold_deed, log_tool
 from server.console.filters import (
     DONE_STATES,
     ActivityPeriod,
     visit_progress,
 )
 from server.console.forms import ConsoleForm, DayInput, PickMany, SchoolsByTown
+from server.console.gallery.selection import gallery_address
 from server.console.states import badge, visit_shown
 from server.core.errors import Text
 from server.grid.models import Area, School, User
 from server.grid.queries import areas_visible_to, schools_in_office_of
 from server.instruments.models import Instrument
 from server.instruments.queries import instruments_visible_to
+from server.sharing.services import remake_copies
 
 
 class ActivityForm(ConsoleForm):
@@ -59,6 +66,14 @@ class ActivityForm(ConsoleForm):
         required=False,
         initial=True,
         help_text=gettext_lazy("不选即“四不两直”：签到时学校才知道"),
+    )
+    keep_media_days = forms.IntegerField(
+        label=gettext_lazy("佐证材料保存天数"),
+        required=False,
+        min_value=1,
+        max_value=MAX_KEEP_DAYS,
+        initial=lambda: settings.KEEP_MEDIA_DAYS,
+        help_text=gettext_lazy("自活动结束之日起计算；不填即长期保存"),
     )
     instruments = forms.ModelMultipleChoiceField(
         label=gettext_lazy("督导工具"), queryset=Instrument.objects.none(), widget=PickMany
@@ -163,7 +178,7 @@ class ActivityAdmin(ScopedAdmin):
             change_draft(activity_id=activity.pk, by=person(request), **form.plan())
             return self.link("preview", activity.pk)
 
-        names = ("title", "kind", "starts", "ends", "announced")
+        names = ("title", "kind", "starts", "ends", "announced", "keep_media_days")
         lists = ("instruments", "areas", "schools")
         return self.form_page(
             request,
@@ -203,6 +218,8 @@ class ActivityAdmin(ScopedAdmin):
             (_("时间"), f"{row.starts} — {row.ends}"),
             (_("通知方式"), _("提前通知学校") if row.announced else _("不提前通知（四不两直）")),
             (_("督导工具"), links(row.instruments.all())),
+            (_("佐证材料保存至"), row.media_kept_until or _("长期保存")),
+            *held_fact(request, "activity", row),
             (_("组织单位所在行政区"), row.area),
             (_("创建人"), row.created_by),
             (_("发布时间"), row.published_at or "—"),
@@ -217,15 +234,26 @@ class ActivityAdmin(ScopedAdmin):
         if row.state == Activity.State.PUBLISHED:
             hint = _("未完成的任务不能再签到。此操作不能撤回。")
             return {
+                **self._sharing(),
                 "close": Deed(
                     label=_("结束活动"),
                     do=self._close,
                     tone="danger",
                     hint=hint,
                     confirm=_("结束“%(title)s”") % {"title": row.title},
-                )
+                ),
+                **hold_deed(request, "activity"),
+                **self._sharing(),
             }
-        return {}
+        return {**hold_deed(request, "activity"), **self._sharing()}
+
+    def _sharing(self) -> Mapping[str, Deed]:
+        hint = _("督导工具的遮挡设置、学校名称等改过之后，按现在的内容重做。")
+        return {"share": Deed(label=_("重做共享图"), do=self._remake, hint=hint)}
+
+    def _remake(self, request: HttpRequest, row: Activity) -> Text:
+        count = remake_copies(activity_id=row.pk, by=person(request))
+        return _("正在检查 %(n)s 张图片的共享图，有变化的会重做。") % {"n": count}
 
     def _publish(self, request: HttpRequest, row: Activity) -> Text:
         activity = publish_activity(activity_id=row.pk, by=person(request))
@@ -234,6 +262,23 @@ class ActivityAdmin(ScopedAdmin):
     def _close(self, request: HttpRequest, row: Activity) -> Text:
         close_activity(activity_id=row.pk, by=person(request))
         return _("活动已结束。")
+
+    def _care_tools(self, request: HttpRequest, row: Activity) -> Sequence[Tool]:
+        user, key, tools = person(request), row.pk, []
+        if activities_exportable_by(user).filter(pk=key).exists():
+            tools.append(
+                Tool(_("导出佐证材料"), reverse("admin:care_export_request", args=[key]), "archive")
+            )
+        if self._manages(request, row):
+            retention = reverse("admin:care_deletion_retention", args=[key])
+            tools.append(Tool(_("保存期限"), retention, "schedule"))
+        storage = f"{reverse('admin:care_deletion_storage')}?activity={key}"
+        tools.append(Tool(_("存储用量"), storage, "database"))
+        gone = deletions_visible_to(user).filter(activity=row, state=Deletion.State.DELETED)
+        if gone.exists():
+            certificates = reverse("admin:care_deletion_certificates", args=[key])
+            tools.append(Tool(_("删除证明"), certificates, "verified"))
+        return tools
 
     def page_tools(self, request: HttpRequest, row: Activity) -> Sequence[Tool]:
         key = row.pk
@@ -248,7 +293,10 @@ class ActivityAdmin(ScopedAdmin):
         return [
             Tool(_("全部任务"), f"{visits}?activity={key}", "assignment_turned_in"),
             Tool(_("发现的问题"), f"{findings}?activity={key}", "report"),
+            Tool(_("照片"), gallery_address(activity=key), "photo_library"),
             Tool(_("概览"), f"{reverse('admin:index')}?activity={key}", "space_dashboard"),
+            *self._care_tools(request, row),
+            log_tool(key),
         ]
 
     def page_context(self, request: HttpRequest, row: Activity) -> dict[str, Any]:

@@ -33,17 +33,19 @@ else:
 class Deed:
     """A button of a page: what it says, what it asks for, and the service behind it.
 
-    `do` gets the request and the row, and answers with the sentence that tells what was done.
+    `do` gets the request and the row, and answers with the sentence that tells what was done, or with
+    a response of its own. `new_tab`: where that response is shown.
     """
 
     label: Text
-    do: Callable[[HttpRequest, Any], Text]
+    do: Callable[[HttpRequest, Any], Text | HttpResponseBase]
     tone: str = "plain"
     note: Text = ""
     note_required: bool = False
     day: Text = ""
     hint: Text = ""
     confirm: Text = ""
+    new_tab: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class ScopedAdmin(ThemedAdmin):
         }
         return self.render(request, self.page_template, context)
 
-    def deed_view(self, request: HttpRequest, object_id: UUID, name: str) -> HttpResponse:
+    def deed_view(self, request: HttpRequest, object_id: UUID, name: str) -> HttpResponseBase:
         """Do what a button says and come back to the page, with what was done or why not."""
         row = self.row(request, object_id)
         deed = self.deeds(request, row).get(name)
@@ -182,7 +184,10 @@ class ScopedAdmin(ThemedAdmin):
             messages.warning(request, _("此操作现在不能进行，页面已更新。请看清状态后再试。"))
             return redirect(self.page_of(row))
         try:
-            messages.success(request, str(deed.do(request, row)))
+            done = deed.do(request, row)
+            if isinstance(done, HttpResponseBase):
+                return done
+            messages.success(request, str(done))
         except DuxueError as error:
             messages.error(request, sentence(error))
         return redirect(self.page_of(row))

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -16,15 +16,20 @@ from django.utils.translation import gettext_lazy
 
 from server.activities.queries import schools_known_to
 from server.console.access import person
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.base import Deed, ScopedAdmin, Tool
+from server.console.admin.flags import FlaggedFinding
 from server.console.admin.links import page_link
-from server.console.admin.media import photo_of
 from server.console.filters import FindingAge, FindingStanding, InActivity, Period, Town
 from server.console.forms import ConsoleForm, DayInput
+from server.console.gallery.scope import problem_of
+from server.console.gallery.selection import gallery_address
+from server.console.photos import photo_of, shown_to
+from server.console.position import place_of
 from server.console.states import badge, finding_shown
 from server.core import clock
 from server.core.errors import Text
 from server.core.ids import new_id
+from server.evidence.queries import flags_at
 from server.findings import machine
 from server.findings.machine import FINDING
 from server.findings.models import Finding
@@ -65,6 +70,7 @@ class FindingAdmin(ScopedAdmin):
         "state",
         "severity",
         FindingAge,
+        FlaggedFinding,
         Town,
         InActivity,
         Period,
@@ -77,8 +83,11 @@ class FindingAdmin(ScopedAdmin):
         return findings_visible_to(user).select_related("school__area", "activity", "raised_by")
 
     def page_rows(self, user: User) -> QuerySet[Finding]:
-        rows = self.visible_to(user).select_related("visit__activity", "visit__school")
-        return rows.prefetch_related("actions__by", "actions__media__renditions")
+        rows = self.visible_to(user).select_related(
+            "visit__activity", "visit__school", "submission"
+        )
+        rows = rows.defer("submission__raw", "submission__answers")
+        return rows.prefetch_related("actions__by", Prefetch("actions__media", shown_to(user)))
 
     @admin.display(description=gettext_lazy("严重程度"), ordering="severity")
     def severity_shown(self, row: Finding) -> SafeString:
@@ -153,17 +162,27 @@ class FindingAdmin(ScopedAdmin):
 
         return do
 
+    def page_tools(self, request: HttpRequest, row: Finding) -> Sequence[Tool]:
+        return [Tool(_("照片"), gallery_address(finding=row.pk), "photo_library")]
+
     def page_context(self, request: HttpRequest, row: Finding) -> dict[str, Any]:
-        base = request.build_absolute_uri("/")
+        school = place_of(row.school)
         steps = [
             {
                 "action": action,
                 "words": FINDING.actions.get(action.action, action.action),
-                "photos": [photo_of(media, base_url=base) for media in action.media.all()],
+                "photos": [
+                    photo_of(media, school=school, flags=flags_at(media, finding_id=row.pk))
+                    for media in action.media.all()
+                ],
             }
             for action in row.actions.all()
         ]
-        return {"steps": steps, "shown": finding_shown(row)}
+        problem = [
+            photo_of(media, caption=row.title, school=school)
+            for media in problem_of(person(request), row)
+        ]
+        return {"steps": steps, "problem": problem, "shown": finding_shown(row)}
 
 
 def _day(text: str) -> date | None:

@@ -26,7 +26,7 @@ from server.grid.models import User
 from server.instruments.compiled import SECTIONS, Field, form_from_json, text_in
 from server.instruments.models import Instrument, InstrumentVersion
 from server.instruments.queries import instruments_managed_by, instruments_visible_to
-from server.instruments.services import publish_instrument, upload_xlsform
+from server.instruments.services import publish_instrument, set_blur_faces, upload_xlsform
 from server.instruments.xlsform import MAX_BYTES
 
 TYPES: dict[str, Text] = {
@@ -186,19 +186,31 @@ class InstrumentAdmin(ScopedAdmin):
             (_("当前版本"), self.standing(row)),
             (_("所属行政区"), page_link(row.area)),
             (_("可随时填报"), _("是") if row.open else _("否")),
+            (_("共享图遮挡人脸"), _("是") if row.blur_faces else _("否")),
         ]
 
     def deeds(self, request: HttpRequest, row: Instrument) -> Mapping[str, Deed]:
-        draft = any(version.published_at is None for version in row.versions.all())
-        managed = instruments_managed_by(person(request)).filter(pk=row.pk).exists()
-        if not draft or not managed:
+        if not instruments_managed_by(person(request)).filter(pk=row.pk).exists():
             return {}
-        hint = _("发布后此版本不再改变，手机更新表单后即使用新版本。")
-        return {"publish": Deed(label=_("发布草稿"), do=self._publish, tone="primary", hint=hint)}
+        deeds = {}
+        if any(version.published_at is None for version in row.versions.all()):
+            hint = _("发布后此版本不再改变，手机更新表单后即使用新版本。")
+            deeds["publish"] = Deed(
+                label=_("发布草稿"), do=self._publish, tone="primary", hint=hint
+            )
+        label = _("不再遮挡人脸") if row.blur_faces else _("共享图遮挡人脸")
+        hint = _("只影响以后生成的共享图；原图不变。")
+        deeds["blur"] = Deed(label=label, do=self._blur, hint=hint)
+        return deeds
 
     def _publish(self, request: HttpRequest, row: Instrument) -> Text:
         version = publish_instrument(by=person(request), form_id=row.form_id)
         return _("已发布版本 %(version)s。") % {"version": version.version}
+
+    def _blur(self, request: HttpRequest, row: Instrument) -> Text:
+        blur = not row.blur_faces
+        set_blur_faces(by=person(request), form_id=row.form_id, blur=blur)
+        return _("以后的共享图将遮挡人脸。") if blur else _("以后的共享图不再遮挡人脸。")
 
     def page_tools(self, request: HttpRequest, row: Instrument) -> Sequence[Tool]:
         if not self.may_add(request):

@@ -1,101 +1,66 @@
-"""Photos and other evidence, with what is known about each."""
+"""Photos and other evidence: the gallery, the list, and a page for each file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from media_storage.models import MediaObject
-from media_storage.services import readable_url
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.access import person
+from server.console.admin.base import Deed, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
-from server.console.filters import Period
-from server.console.position import FAR_M, Point, distance_m
-from server.console.states import AMBER, RED, Shown, badge
+from server.console.admin.flags import Flagged, apart, explain_deeds, recheck_deed
+from server.console.admin.sharing import SharingPages
+from server.console.care import (
+    delete_deed,
+    deletion_facts,
+    held_fact,
+    hold_deed,
+    log_tool,
+    original_deed,
+)
+from server.console.filters import AtSchool, InActivity, Period
+from server.console.gallery.page import gallery_of
+from server.console.gallery.selection import Selection
+from server.console.gallery.side import side_of
+from server.console.photos import shown_to
+from server.console.states import badge
 from server.core.errors import Text
+from server.evidence.models import Flag, PhotoCheck
+from server.evidence.queries import SHOWN, every_flag_shown_to
 from server.findings.queries import media_visible_to
 from server.grid.models import User
 
 State = MediaObject.State
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A file as a square of the grid: its pictures, time, place and what is to be noted."""
+class DeadPhoto(DeadWork):
+    """Files whose processing or whose check was given up."""
 
-    media: MediaObject
-    caption: str
-    small: str
-    large: str
-    original: str
-    is_picture: bool
-    taken_at: datetime | None
-    place: str
-    flags: Sequence[Shown]
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        dead = Q(work_dead_at__isnull=False) | Q(photo_check__work_dead_at__isnull=False)
+        return queryset.filter(dead) if self.value() else queryset
 
 
-def photo_of(
-    media: MediaObject, *, base_url: str, caption: str = "", school: Point | None = None
-) -> Photo:
-    """The square of one file. Wants its renditions prefetched; asks the database nothing."""
-    renditions = {each.name: each for each in media.renditions.all()}
-    small, large = renditions.get("small"), renditions.get("large")
-    original = ""
-    if media.state in (State.STORED, State.PROCESSING, State.READY):
-        original = readable_url(media, base_url=base_url)
-    return Photo(
-        media=media,
-        caption=caption or media.filename,
-        small=readable_url(small, base_url=base_url) if small else "",
-        large=readable_url(large, base_url=base_url) if large else original,
-        original=original,
-        is_picture=small is not None,
-        taken_at=media.taken_at,
-        place=_place(media, school),
-        flags=list(_flags(media, school)),
-    )
+class CountedIn(InActivity):
+    """As the figures of storage use count it: by the use that came first."""
+
+    path = "counted__activity"
 
 
-def position(media: MediaObject) -> Point | None:
-    """Where the phone says that it was taken."""
-    if media.latitude is None or media.longitude is None:
-        return None
-    return media.latitude, media.longitude
-
-
-def _place(media: MediaObject, school: Point | None) -> str:
-    place = position(media)
-    if place is None:
-        return _("没有位置")
-    if school is None:
-        return f"{place[0]:.5f}, {place[1]:.5f}"
-    return _("距学校 %(metres)s 米") % {"metres": round(distance_m(school, place))}
-
-
-def _flags(media: MediaObject, school: Point | None) -> list[Shown]:
-    flags = []
-    place = position(media)
-    if media.state == State.REJECTED:
-        flags.append(Shown(RED, media.reject_reason))
-    elif not media.is_uploaded:
-        flags.append(Shown(AMBER, _("尚未上传")))
-    if media.lost_at:
-        flags.append(Shown(RED, _("文件缺失")))
-    if place and school and distance_m(school, place) - (media.accuracy_m or 0) > FAR_M:
-        flags.append(Shown(AMBER, _("拍摄地点离学校较远")))
-    if media.note:
-        flags.append(Shown("grey", media.note))
-    return flags
+class CountedAt(AtSchool):
+    path = "counted__school"
 
 
 class LostFile(admin.SimpleListFilter):
@@ -114,10 +79,10 @@ class LostFile(admin.SimpleListFilter):
 
 
 @admin.register(MediaObject)
-class MediaAdmin(ScopedAdmin):
+class MediaAdmin(SharingPages):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", LostFile, DeadWork, Period]
-    search_fields = ["filename", "owner__name"]
+    list_filter = ["state", CountedIn, CountedAt, Flagged, LostFile, DeadPhoto, Period]
+    search_fields = ["filename", "owner__name", "sha256"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
 
@@ -125,7 +90,7 @@ class MediaAdmin(ScopedAdmin):
         return media_visible_to(user).select_related("owner")
 
     def page_rows(self, user: User) -> QuerySet[MediaObject]:
-        return self.visible_to(user).prefetch_related("renditions")
+        return shown_to(user, media_visible_to(user), flags=every_flag_shown_to(user))
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: MediaObject) -> SafeString:
@@ -135,23 +100,61 @@ class MediaAdmin(ScopedAdmin):
     def bytes(self, row: MediaObject) -> str:
         return filesizeformat(row.size)
 
+    def list_tools(self, request: HttpRequest) -> Sequence[Tool]:
+        return [Tool(_("看照片"), self.link("gallery"), "photo_library")]
+
     def facts(self, request: HttpRequest, row: MediaObject) -> Sequence[tuple[Text, Any]]:
         return [
             (_("状态"), self.standing(row)),
-            (_("拒绝原因"), row.reject_reason or "—"),
-            (_("上传人"), row.owner or "—"),
-            (_("类型"), row.content_type),
-            (_("大小"), self.bytes(row)),
-            (_("像素"), f"{row.width} × {row.height}" if row.width else "—"),
-            (_("拍摄时间（手机）"), row.taken_at or "—"),
-            (_("登记时间"), row.created_at),
             *([(_("发现文件缺失"), row.lost_at)] if row.lost_at else []),
-            ("SHA-256", row.sha256),
+            *held_fact(request, "media", row),
+            *deletion_facts(request, row),
             *facts_of_work(row),
         ]
 
     def deeds(self, request: HttpRequest, row: MediaObject) -> Mapping[str, Deed]:
-        return retry_deed(row, "media")
+        flags: list[Flag] = getattr(row, SHOWN)
+        explains = explain_deeds(flags, person(request))
+        if row.state == State.DELETED:
+            return explains
+        check: PhotoCheck | None = getattr(row, "photo_check", None)
+        return {
+            **retry_deed(row, "media"),
+            **recheck_deed(check),
+            **original_deed(request, row),
+            **hold_deed(request, "media"),
+            **delete_deed(request, row),
+            **self.sharing_deeds(row),
+            **explains,
+        }
+
+    def page_tools(self, request: HttpRequest, row: MediaObject) -> Sequence[Tool]:
+        gallery = Tool(_("全部照片"), self.link("gallery"), "photo_library")
+        return [gallery, *self.sharing_tools(row), log_tool(row.pk)]
 
     def page_context(self, request: HttpRequest, row: MediaObject) -> dict[str, Any]:
-        return {"photo": photo_of(row, base_url=request.build_absolute_uri("/"))}
+        side = side_of(person(request), row)
+        return {
+            "title": side.photo.caption,
+            "side": side,
+            "photo": side.photo,
+            **apart(self.deeds(request, row)),
+        }
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return {
+            "gallery": ("gallery/", self.gallery_view),
+            "side": ("<uuid:object_id>/side/", self.side_view),
+            **self.sharing_pages(),
+        }
+
+    def gallery_view(self, request: HttpRequest) -> HttpResponse:
+        """The files that the address selects, as squares."""
+        gallery = gallery_of(person(request), Selection.of(request.GET))
+        context = {"title": _("佐证材料"), "gallery": gallery, "is_fullwidth": "1"}
+        return self.render(request, "console/gallery.html", context)
+
+    def side_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """What the viewer shows beside a file, to be put into its page."""
+        side = side_of(person(request), self.row(request, object_id))
+        return render(request, "console/parts/side.html", {"side": side, "photo": side.photo})

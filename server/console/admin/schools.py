@@ -16,13 +16,16 @@ from django.utils.translation import gettext_lazy
 
 from server.activities.queries import visits_visible_to
 from server.console.access import person
-from server.console.admin.base import Tool
+from server.console.admin.base import Deed, Tool
 from server.console.admin.links import links, page_link
-from server.console.admin.workbooks import WorkbookAdmin
+from server.console.admin.workbooks import WorkbookAdmin, WorkbookForm
+from server.console.care import held_fact, hold_deed
 from server.console.filters import HasInspector, OwnTown
 from server.console.forms import ConsoleForm
+from server.console.gallery.selection import gallery_address
 from server.core.errors import Text
 from server.findings.queries import findings_visible_to
+from server.grid.coordinates import CoordinateSystem
 from server.grid.models import Appointment, Area, Membership, School, User, in_term
 from server.grid.queries import (
     areas_visible_to,
@@ -40,6 +43,35 @@ from server.grid.workbooks import (
     schools_template,
 )
 
+SYSTEMS = [
+    (CoordinateSystem.WGS84.value, gettext_lazy("WGS-84（卫星定位、天地图）")),
+    (CoordinateSystem.GCJ02.value, gettext_lazy("GCJ-02（高德、腾讯地图）")),
+    (CoordinateSystem.BD09.value, gettext_lazy("BD-09（百度地图）")),
+]
+
+
+class SystemField(forms.TypedChoiceField):
+    """Which coordinates a position is given in; cleans to a CoordinateSystem."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            choices=SYSTEMS,
+            coerce=CoordinateSystem,
+            initial=CoordinateSystem.WGS84.value,
+            required=False,
+            empty_value=CoordinateSystem.WGS84,
+            **kwargs,
+        )
+
+
+class SchoolWorkbookForm(WorkbookForm):
+    """A workbook of schools."""
+
+    system = SystemField(
+        label=gettext_lazy("坐标系"),
+        help_text=gettext_lazy("用于没有填写“坐标系”的行；导入时换算为 WGS-84"),
+    )
+
 
 class SchoolForm(ConsoleForm):
     """A school's own facts."""
@@ -55,12 +87,16 @@ class SchoolForm(ConsoleForm):
     area = forms.ModelChoiceField(label=gettext_lazy("所在镇街"), queryset=Area.objects.none())
     address = forms.CharField(label=gettext_lazy("地址"), max_length=200, required=False)
     latitude = forms.FloatField(
-        label=gettext_lazy("纬度"), required=False, help_text=gettext_lazy("WGS-84，度")
+        label=gettext_lazy("纬度"), required=False, help_text=gettext_lazy("十进制度数")
     )
     longitude = forms.FloatField(
         label=gettext_lazy("经度"),
         required=False,
         help_text=gettext_lazy("经度和纬度要么都填，要么都不填"),
+    )
+    system = SystemField(
+        label=gettext_lazy("坐标系"),
+        help_text=gettext_lazy("所填经纬度取自哪种地图；保存时换算为 WGS-84"),
     )
     enrolment = forms.IntegerField(label=gettext_lazy("在校生数"), min_value=0, initial=0)
     is_active = forms.BooleanField(label=gettext_lazy("在办"), required=False, initial=True)
@@ -84,6 +120,7 @@ class SchoolAdmin(WorkbookAdmin):
     importer = staticmethod(import_schools)
     exporter = staticmethod(export_schools)
     template = staticmethod(schools_template)
+    import_form = SchoolWorkbookForm
 
     def visible_to(self, user: User) -> QuerySet[School]:
         held = Appointment.objects.filter(in_term()).select_related("inspector")
@@ -114,16 +151,19 @@ class SchoolAdmin(WorkbookAdmin):
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         school: School = self.row(request, object_id)
-        initial = {name: getattr(school, name) for name in SchoolForm.base_fields}
+        facts = [name for name in SchoolForm.base_fields if name != "system"]
+        initial = {name: getattr(school, name) for name in facts}
         return self._form(request, school, title=str(school), initial=initial)
 
     def _form(
         self, request: HttpRequest, school: School, *, title: Text, initial: dict[str, Any]
     ) -> HttpResponse:
         def do(form: ConsoleForm) -> str:
-            for name, value in form.cleaned_data.items():
+            values = dict(form.cleaned_data)
+            system: CoordinateSystem = values.pop("system")
+            for name, value in values.items():
                 setattr(school, name, value)
-            save_school(school=school, by=person(request))
+            save_school(school=school, by=person(request), system=system)
             messages.success(request, _("已保存“%(name)s”。") % {"name": school.name})
             return self.page_of(school)
 
@@ -151,17 +191,22 @@ class SchoolAdmin(WorkbookAdmin):
             (_("地址"), row.address or "—"),
             (_("坐标（WGS-84）"), position),
             (_("在办"), _("是") if row.is_active else _("否")),
+            *held_fact(request, "school", row),
         ]
 
+    def deeds(self, request: HttpRequest, row: School) -> Mapping[str, Deed]:
+        return hold_deed(request, "school")
+
     def page_tools(self, request: HttpRequest, row: School) -> Sequence[Tool]:
-        tools = []
-        if schools_in_office_of(person(request)).filter(pk=row.pk).exists():
-            appoint = reverse("admin:grid_appointment_add")
-            tools = [
-                Tool(_("修改"), self.link("edit", row.pk), "edit"),
-                Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
-            ]
-        return tools
+        photos = Tool(_("照片"), gallery_address(school=row.pk), "photo_library")
+        if not schools_in_office_of(person(request)).filter(pk=row.pk).exists():
+            return [photos]
+        appoint = reverse("admin:grid_appointment_add")
+        return [
+            photos,
+            Tool(_("修改"), self.link("edit", row.pk), "edit"),
+            Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
+        ]
 
     def page_context(self, request: HttpRequest, row: School) -> dict[str, Any]:
         user = person(request)

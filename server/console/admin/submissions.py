@@ -9,32 +9,37 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from server.activities.models import RefusedDocument, Submission, SubmissionConflict
-from server.activities.queries import (
-    submissions_visible_to,
-    with_attachments,
+from server.activities.models import (
+    RefusedDocument,
+    Submission,
+    SubmissionAttachment,
+    SubmissionConflict,
 )
+from server.activities.queries import submissions_visible_to
 from server.activities.services.attaching import attach_submission, visits_to_attach_to
 from server.activities.services.quarantine import refused_visible_to
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool, attachment
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
+from server.console.admin.flags import FlaggedSubmission
 from server.console.admin.links import page_link
-from server.console.admin.media import photo_of
-from server.console.answers import read_answers
+from server.console.admin.receipts import ReceiptPages
+from server.console.answers import Section, proven_by, read_answers
 from server.console.filters import (
     ReceivedPeriod,
     SubmissionActivity,
 )
+from server.console.photos import photo_of, shown_to
 from server.console.position import place_of
 from server.core.errors import Text
+from server.evidence.queries import flags_at
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import School, User
@@ -42,15 +47,30 @@ from server.grid.models import School, User
 Document = Submission | SubmissionConflict | RefusedDocument
 
 
+def read_by(user: User, rows: QuerySet[Submission]) -> QuerySet[Submission]:
+    """Submissions with all that `record_of` reads; a few queries for any number of them."""
+    files = SubmissionAttachment.objects.prefetch_related(Prefetch("media", shown_to(user)))
+    return (
+        rows.select_related("version__instrument", "sender", "device")
+        .select_related("visit__school", "visit__activity")
+        .defer("raw", "version__xlsform", "version__xform", "version__warnings")
+        .prefetch_related(Prefetch("attachments", files))
+    )
+
+
 def record_of(
-    submission: Submission, findings: Sequence[Finding], base: str, school: School | None
+    submission: Submission, findings: Sequence[Finding], school: School | None
 ) -> dict[str, Any]:
     """A submission as its page shows it: sections of answers, and its photos as squares."""
     sections = read_answers(submission, findings, get_language() or "")
-    captions = {name: line.label for each in sections for line in each.lines for name in line.names}
     at = place_of(school) if school else None
     photos = [
-        photo_of(file.media, base_url=base, caption=captions.get(file.name, ""), school=at)
+        photo_of(
+            file.media,
+            caption=_caption(sections, file),
+            school=at,
+            flags=flags_at(file.media, visit_id=submission.visit_id, root_id=submission.root_id),
+        )
         for file in submission.attachments.all()
         if file.media
     ]
@@ -64,10 +84,16 @@ def record_of(
     }
 
 
+def _caption(sections: Sequence[Section], file: SubmissionAttachment) -> str:
+    """The question that the file proves."""
+    proven = proven_by(sections, file)
+    return proven.question.label if proven else ""
+
+
 @admin.register(Submission)
 class SubmissionAdmin(ScopedAdmin):
     list_display = ["instrument", "school", "sender", "received_at", "files", "conflict_total"]
-    list_filter = [DeadWork, SubmissionActivity, ReceivedPeriod, "format"]
+    list_filter = [FlaggedSubmission, DeadWork, SubmissionActivity, ReceivedPeriod, "format"]
     search_fields = ["sender__name", "visit__school__name", "version__instrument__title"]
     ordering = ["-received_at", "id"]
     page_template = "console/submission.html"
@@ -87,10 +113,7 @@ class SubmissionAdmin(ScopedAdmin):
         )
 
     def page_rows(self, user: User) -> QuerySet[Submission]:
-        rows = with_attachments(submissions_visible_to(user))
-        return rows.select_related(
-            "version__instrument", "sender", "visit__school", "visit__activity", "device"
-        )
+        return read_by(user, submissions_visible_to(user))
 
     @admin.display(description=gettext_lazy("督导工具"))
     def instrument(self, row: Submission) -> str:
@@ -148,16 +171,17 @@ class SubmissionAdmin(ScopedAdmin):
         user = person(request)
         findings = findings_visible_to(user).filter(source_key__startswith=f"{row.root_id}:")
         school = row.visit.school if row.visit else None
-        record = record_of(row, list(findings), request.build_absolute_uri("/"), school)
+        record = record_of(row, list(findings), school)
         return {
             "title": row.version.instrument.title,
             "record": record,
             "conflicts": row.conflicts.select_related("sender"),
             "newer": row.replacements.all(),
+            "receipts": ReceiptPages(self).part(row),
         }
 
     def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
-        return {"raw": ("<uuid:object_id>/raw/", self.raw_view)}
+        return {"raw": ("<uuid:object_id>/raw/", self.raw_view), **ReceiptPages(self).routes}
 
     def raw_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         return document(self.row(request, object_id))

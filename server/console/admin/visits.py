@@ -15,27 +15,27 @@ from django.utils.translation import gettext_lazy
 from server.activities import machine
 from server.activities.machine import VISIT
 from server.activities.models import Visit
-from server.activities.queries import (
-    submissions_visible_to,
-    visits_visible_to,
-    with_attachments,
-)
+from server.activities.queries import submissions_visible_to, visits_visible_to
 from server.activities.services.visits import parts_of, return_visit, review_visit
 from server.console.access import person
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.base import Deed, ScopedAdmin, Tool
+from server.console.admin.flags import FlaggedVisit, apart, explain_deeds
 from server.console.admin.links import links, page_link
-from server.console.admin.media import position
-from server.console.admin.submissions import record_of
+from server.console.admin.submissions import read_by, record_of
+from server.console.care import held_fact, hold_deed
 from server.console.filters import (
     InActivity,
     Town,
     VisitPeriod,
     VisitProgress,
 )
-from server.console.position import sketch
+from server.console.gallery.page import spots_of
+from server.console.gallery.selection import gallery_address
+from server.console.position import check_in_of, place_of, sketch
 from server.console.states import finding_shown, visit_shown
 from server.core.errors import Text
 from server.core.ids import new_id
+from server.evidence.queries import SHOWN, with_check_in_flags
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import User
@@ -44,7 +44,7 @@ from server.grid.models import User
 @admin.register(Visit)
 class VisitAdmin(ScopedAdmin):
     list_display = ["school", "activity", "standing", "inspectors", "checked_in_at", "completed_at"]
-    list_filter = [VisitProgress, "state", Town, InActivity, VisitPeriod]
+    list_filter = [VisitProgress, "state", FlaggedVisit, Town, InActivity, VisitPeriod]
     search_fields = ["school__name", "activity__title", "team__name"]
     ordering = ["-activity__starts", "school__area__path", "school__name"]
     page_template = "console/visit.html"
@@ -52,6 +52,9 @@ class VisitAdmin(ScopedAdmin):
     def visible_to(self, user: User) -> QuerySet[Visit]:
         rows = visits_visible_to(user).select_related("activity", "school__area")
         return rows.prefetch_related("team")
+
+    def page_rows(self, user: User) -> QuerySet[Visit]:
+        return self.visible_to(user).prefetch_related(with_check_in_flags(user))
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: Visit) -> SafeString:
@@ -77,7 +80,9 @@ class VisitAdmin(ScopedAdmin):
                 note_required=True,
             ),
         }
-        return {name: deed for name, deed in deeds.items() if name in open_now}
+        steps = {name: deed for name, deed in deeds.items() if name in open_now}
+        explains = explain_deeds(getattr(row, SHOWN), person(request))
+        return {**steps, **hold_deed(request, "visit"), **explains}
 
     def _review(self, request: HttpRequest, row: Visit) -> Text:
         review_visit(visit_id=row.pk, action_id=new_id(), by=person(request))
@@ -102,32 +107,33 @@ class VisitAdmin(ScopedAdmin):
             (_("签到时间"), row.checked_in_at or "—"),
             (_("完成时间"), row.completed_at or "—"),
             (_("审核时间"), row.reviewed_at or "—"),
+            *held_fact(request, "visit", row),
         ]
 
     def page_context(self, request: HttpRequest, row: Visit) -> dict[str, Any]:
-        user, base = person(request), request.build_absolute_uri("/")
+        user = person(request)
         findings = list(findings_visible_to(user).filter(visit=row).order_by("due_on"))
-        records = self._records(user, row, findings, base)
-        places = [
-            place
-            for record in records
-            for photo in record["photos"]
-            if (place := position(photo.media)) is not None
-        ]
+        records = self._records(user, row, findings)
+        media = [photo.media for record in records for photo in record["photos"]]
         return {
             "shown": visit_shown(row),
+            "check_in_flags": getattr(row, SHOWN),
+            **apart(self.deeds(request, row)),
             "records": records,
             "findings": [(finding, finding_shown(finding)) for finding in findings],
-            "sketch": sketch(row, places),
+            "sketch": sketch(place_of(row.school), check_in_of(row), spots_of(media)),
             "steps": [
                 {"action": action, "words": VISIT.actions.get(action.action, action.action)}
                 for action in row.actions.select_related("by")
             ],
         }
 
+    def page_tools(self, request: HttpRequest, row: Visit) -> Sequence[Tool]:
+        return [Tool(_("照片"), gallery_address(visit=row.pk), "photo_library")]
+
     def _records(
-        self, user: User, visit: Visit, findings: Sequence[Finding], base: str
+        self, user: User, visit: Visit, findings: Sequence[Finding]
     ) -> list[dict[str, Any]]:
         """The current submissions of the visit, read; what an edit replaced is left out."""
-        rows = with_attachments(submissions_visible_to(user).filter(visit=visit, replacements=None))
-        return [record_of(row, findings, base, visit.school) for row in rows]
+        rows = submissions_visible_to(user).filter(visit=visit, replacements=None)
+        return [record_of(row, findings, visit.school) for row in read_by(user, rows)]

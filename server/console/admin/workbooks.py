@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -30,6 +30,11 @@ class WorkbookAdmin(ScopedAdmin):
     exporter: Callable[[Any], bytes]
     template: Callable[..., bytes]
 
+    @property
+    def import_form(self) -> type[ConsoleForm]:
+        """Its fields are the importer's arguments."""
+        return WorkbookForm
+
     def list_tools(self, request: HttpRequest) -> Sequence[Tool]:
         shown = request.GET.urlencode()
         return [
@@ -47,8 +52,7 @@ class WorkbookAdmin(ScopedAdmin):
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         def do(form: ConsoleForm) -> str:
-            file: BinaryIO = form.cleaned_data["file"]
-            result = type(self).importer(file=file, by=person(request))
+            result = type(self).importer(by=person(request), **form.cleaned_data)
             words = {
                 "created": result.created,
                 "updated": result.updated,
@@ -60,7 +64,7 @@ class WorkbookAdmin(ScopedAdmin):
 
         return self.form_page(
             request,
-            WorkbookForm,
+            self.import_form,
             do,
             title=_("从 Excel 导入%(what)s") % {"what": self.opts.verbose_name},
             submit=_("检查并导入"),

@@ -17,6 +17,9 @@ from django.utils.translation import gettext as _
 from server.activities.models import Visit
 from server.console import states
 from server.core import clock
+from server.evidence import sentences
+from server.evidence.models import Flag
+from server.evidence.sentences import sentence
 from server.findings.models import Finding
 from server.messaging.models import Delivery
 
@@ -40,6 +43,18 @@ def severity(row: Finding) -> SafeString:
 
 
 @register.filter
+def flag_badge(flag: Flag) -> SafeString:
+    """A flag's word: amber for what is to be explained, grey for a hint and for what was cleared."""
+    return states.flag_shown(flag).badge
+
+
+@register.filter
+def flag_sentence(flag: Flag) -> str:
+    """What contradicts what."""
+    return sentence(flag)
+
+
+@register.filter
 def moment(value: datetime | None) -> SafeString | str:
     """A moment: relative, with the exact one on hover and for machines."""
     if value is None:
@@ -59,6 +74,24 @@ def moment(value: datetime | None) -> SafeString | str:
         exact,
         words,
     )
+
+
+@register.filter
+def stamp(value: datetime) -> SafeString:
+    """A moment of evidence, exact; on a narrow screen without its year."""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}"><span class="dx-year">{}-</span>{}</time>',
+        local.isoformat(timespec="seconds"),
+        local.year,
+        f"{local:%m-%d %H:%M}",
+    )
+
+
+@register.filter
+def length_m(metres: float) -> str:
+    """A length in metres, in words."""
+    return sentences.metres(metres)
 
 
 @register.filter

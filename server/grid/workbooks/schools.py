@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from server.core.errors import Problem
+from server.grid.coordinates import CoordinateSystem, to_wgs84
 from server.grid.models import Area, School, User
 from server.grid.queries import areas_visible_to
-from server.grid.services import Scope, announce_school, scope_of
+from server.grid.services import Scope, announce_school, position_of, schools_moved, scope_of
 from server.grid.workbooks import cells
 from server.grid.workbooks.places import Directory, areas_of, shared_names, written
 from server.grid.workbooks.sheets import (
@@ -53,7 +54,17 @@ STAGE_WORDS = {
 }
 STAGE_CHOICES = ("幼儿园", "小学", "初中", "九年一贯制学校", "高中", "职业学校", "特殊教育学校")
 STAGE_SHOWN = {STAGE_WORDS[word]: word for word in STAGE_CHOICES}
+SYSTEM_CHOICES = ("WGS-84", "GCJ-02（高德、腾讯）", "BD-09（百度）")
+SYSTEM_WORDS = {
+    **{cells.key(word): code for word, code in zip(SYSTEM_CHOICES, CoordinateSystem, strict=True)},
+    **dict.fromkeys(("wgs84", "gps", "cgcs2000", "天地图", "地球坐标"), CoordinateSystem.WGS84),
+    **dict.fromkeys(("gcj-02", "gcj02", "火星坐标", "国测局坐标"), CoordinateSystem.GCJ02),
+    **dict.fromkeys(("高德", "高德地图", "腾讯", "腾讯地图"), CoordinateSystem.GCJ02),
+    **dict.fromkeys(("bd-09", "bd09", "百度", "百度地图", "百度坐标"), CoordinateSystem.BD09),
+}
 
+SYSTEM = "system"
+POSITION = ("latitude", "longitude")
 COLUMNS = (
     Column(
         name="name",
@@ -109,7 +120,7 @@ COLUMNS = (
         aliases=("东经",),
         parse=cells.degrees(180),
         example="96.012345",
-        note="WGS-84 坐标，十进制度数；经度和纬度要么都填，要么都不填。",
+        note="十进制度数；经度和纬度要么都填，要么都不填。",
     ),
     Column(
         name="latitude",
@@ -117,7 +128,18 @@ COLUMNS = (
         aliases=("北纬",),
         parse=cells.degrees(90),
         example="36.012345",
-        note="WGS-84 坐标，十进制度数；经度和纬度要么都填，要么都不填。",
+        note="十进制度数；经度和纬度要么都填，要么都不填。",
+    ),
+    Column(
+        name=SYSTEM,
+        heading="坐标系",
+        aliases=("坐标系统", "坐标类型", "地图", "坐标来源"),
+        parse=cells.choice(SYSTEM_WORDS, lambda: "、".join(SYSTEM_CHOICES)),
+        choices=SYSTEM_CHOICES,
+        example="GCJ-02（高德、腾讯）",
+        note="经纬度取自哪种地图：高德、腾讯地图填 GCJ-02，百度地图填 BD-09，导入时换算为 WGS-84；"
+        "卫星定位或天地图填 WGS-84。留空按导入时的选择，没有选择即 WGS-84。",
+        width=20,
     ),
     Column(
         name="enrolment",
@@ -139,7 +161,7 @@ COLUMNS = (
         width=10,
     ),
 )
-FIELDS = tuple(column.name for column in COLUMNS)
+FIELDS = tuple(column.name for column in COLUMNS if column.name != SYSTEM)
 NOTES = (
     "一行一所学校。橙色列必填；其余列留空表示不改动已有内容。",
     "同一标识码的学校已存在时更新，不存在时新增；表中没有的学校不受影响。",
@@ -167,6 +189,7 @@ def export_schools(schools: QuerySet[School]) -> bytes:
             "stage": STAGE_SHOWN[school.stage],
             "area": written(school.area, shared),
             "is_active": "是" if school.is_active else "否",
+            SYSTEM: SYSTEM_CHOICES[0] if school.latitude is not None else None,
         }
         for school in schools.select_related("area").order_by("code")
     )
@@ -174,23 +197,34 @@ def export_schools(schools: QuerySet[School]) -> bytes:
 
 
 @all_or_nothing
-def import_schools(*, file: BinaryIO, by: User) -> ImportResult:
+def import_schools(
+    *, file: BinaryIO, by: User, system: CoordinateSystem = CoordinateSystem.WGS84
+) -> ImportResult:
     """Create and update schools by their code, all or nothing.
 
-    Raises Malformed, TooLarge; Invalid with a problem for every wrong cell
+    Positions are brought to WGS-84 from the coordinates that their row names, else from `system`. Raises Malformed, TooLarge; Invalid with a problem for every wrong cell
     (`/学校/12/学段`: sheet, row, column).
     """
     table = read_table(file, COLUMNS)
     scope = scope_of(by)
     stored = _stored(table)
     table.problems += _problems(table, stored, scope, areas_of(scope))
+    for row in table.rows:
+        table.problems += _in_wgs84(row, row.values.pop(SYSTEM, system))
     table.refuse_problems()
     created = [School(**row.values) for row in table.rows if row.values["code"] not in stored]
     School.objects.bulk_create(created)
     for school in created:
         announce_school(school, old_area=None)
-    known = (row for row in table.rows if row.values["code"] in stored)
+    known = [row for row in table.rows if row.values["code"] in stored]
+    moved = [
+        school.pk
+        for row in known
+        if position_of(school := stored[row.values["code"]]) != _position_after(school, row)
+    ]
     updated = sum(_update(stored[row.values["code"]], row) for row in known)
+    if moved:
+        schools_moved.send(School, school_ids=moved)
     return ImportResult(
         created=len(created),
         updated=updated,
@@ -226,12 +260,31 @@ def _problems(
 
 def _position_problems(row: Row, school: School | None) -> Iterator[Problem]:
     """Half a position is none. What is stored completes what the row leaves blank."""
-    if row.unreadable & {"latitude", "longitude"}:
+    if row.unreadable & set(POSITION):
         return
     for name, other in (("latitude", "longitude"), ("longitude", "latitude")):
         known = row.get(other) is not None or getattr(school, other, None) is not None
         if known and row.get(name) is None and getattr(school, name, None) is None:
             yield row.problem(name, "half_position", _("经度和纬度要么都填，要么都不填"))
+
+
+def _in_wgs84(row: Row, system: CoordinateSystem) -> Iterator[Problem]:
+    """Convert the row's position; half of one cannot be."""
+    given = [name for name in ("longitude", "latitude") if row.get(name) is not None]
+    if system is CoordinateSystem.WGS84 or not given or row.unreadable & set(POSITION):
+        return
+    if len(given) == 1:
+        absent = "latitude" if given == ["longitude"] else "longitude"
+        yield row.problem(absent, "half_position", _("换算坐标须同时填写经度和纬度"))
+        return
+    point = row.values["latitude"], row.values["longitude"]
+    row.values["latitude"], row.values["longitude"] = to_wgs84(point, system)
+
+
+def _position_after(school: School, row: Row) -> tuple[float | None, float | None]:
+    values = (row.values.get(name, getattr(school, name)) for name in POSITION)
+    latitude, longitude = values
+    return latitude, longitude
 
 
 def _area_problems(row: Row, areas: Directory[Area]) -> Iterator[Problem]:

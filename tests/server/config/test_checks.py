@@ -9,6 +9,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from server.config.checks import (
+    limits_of_evidence_make_sense,
     no_demo_accounts_in_production,
     production_is_whole,
     refuse_unfit_start,
@@ -25,6 +26,8 @@ FIT = {
     "CHANNEL_URL": "redis://cache",
     "PUSH_URL": "log://",
     "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
+    "RECEIPT_KEY": "5e" * 32,
+    "RECEIPT_KEY_FILE": "",
 }
 
 
@@ -38,6 +41,21 @@ def ids(monkeypatch):
         return [error.id for error in production_is_whole()]
 
     return check
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("EVIDENCE_SIMILAR_BITS", 3, []),
+        ("EVIDENCE_SIMILAR_BITS", 4, ["duxue.E010"]),
+        ("EVIDENCE_SIMILAR_BITS", -1, ["duxue.E010"]),
+        ("EVIDENCE_PLACE_METRES", -1, ["duxue.E011"]),
+        ("EVIDENCE_PLACE_METRES", 0, []),
+    ],
+)
+def test_a_limit_of_evidence_that_makes_no_sense_is_named(settings, name, value, found):
+    setattr(settings, name, value)
+    assert [error.id for error in limits_of_evidence_make_sense()] == found
 
 
 def test_a_whole_production_has_nothing_to_mend(ids):
@@ -54,6 +72,9 @@ def test_a_whole_production_has_nothing_to_mend(ids):
         ({"ALLOWED_HOSTS": ["*"]}, "duxue.E005"),
         ({"ALLOWED_HOSTS": []}, "duxue.E005"),
         ({"DEBUG": True}, "duxue.E006"),
+        ({"RECEIPT_KEY": ""}, "duxue.E008"),
+        ({"RECEIPT_KEY": "mistyped"}, "duxue.E008"),
+        ({"RECEIPT_KEY": "", "RECEIPT_KEY_FILE": "/nowhere/receipt-key"}, "duxue.E008"),
     ],
 )
 def test_an_embedded_part_or_a_missing_secret_is_named(ids, changes: dict, id: str):

@@ -8,7 +8,7 @@ import pytest
 
 from server.config.asgi import http
 from server.config.requests import AsgiRequest, WsgiRequest
-from server.config.wsgi import application
+from server.config.wsgi import django
 
 HOSTILE = [
     "m; a*=UT" + "x" * 200 + "-8''%e7",  # an encoding that no parser should look up
@@ -53,5 +53,5 @@ def test_a_readable_content_type_is_read():
 
 
 def test_both_servers_use_them():
-    assert application.request_class is WsgiRequest
+    assert django.request_class is WsgiRequest
     assert http.request_class is AsgiRequest

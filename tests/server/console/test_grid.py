@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from openpyxl import load_workbook
 
 from server.core.changes import Change
+from server.grid.coordinates import distance_m, wgs84_to_gcj02
 from server.grid.models import Appointment, Membership, School, User
 from server.messaging.models import Device
 from tests.cast import Cast, add_person
@@ -46,6 +47,45 @@ def test_a_changed_school_is_told_to_phones(office, cast: Cast):
 def test_a_wrong_code_is_shown_at_its_field(office, cast: Cast):
     answer = office.post("/admin/grid/school/add/", school_form(cast.school, code="12"))
     assert "学校标识码应为 10 位数字" in str(answer.context["form"].errors["code"])
+
+
+def test_a_position_from_a_chinese_map_is_stored_in_wgs84(office, cast: Cast):
+    true = (39.911954, 116.377817)
+    shown = wgs84_to_gcj02(true)
+    entered = school_form(cast.school, latitude=shown[0], longitude=shown[1], system="gcj02")
+    office.post(f"/admin/grid/school/{cast.school.pk}/edit/", entered)
+    stored = School.objects.get(pk=cast.school.pk)
+    assert distance_m((stored.latitude, stored.longitude), true) < 0.05
+
+
+def test_a_stored_position_is_not_shifted_once_more(office, cast: Cast):
+    again = school_form(cast.school, system="bd09")
+    answer = office.post(f"/admin/grid/school/{cast.school.pk}/edit/", again)
+    assert "经纬度没有改动" in answer.content.decode()
+    assert School.objects.get(pk=cast.school.pk).latitude == cast.school.latitude
+
+
+def test_an_import_offers_the_map_for_rows_that_name_none(office, cast: Cast):
+    book = load_workbook(BytesIO(office.get("/admin/grid/school/export/").content))
+    sheet = book.worksheets[0]
+    headings = {cell.value: cell.column for cell in sheet[1]}
+    shown = wgs84_to_gcj02((33.5, 108.5))
+    for row in range(2, sheet.max_row + 1):
+        sheet.cell(row, headings["坐标系"]).value = None
+        if sheet.cell(row, headings["学校标识码"]).value == cast.school.code:
+            sheet.cell(row, headings["纬度"]).value = shown[0]
+            sheet.cell(row, headings["经度"]).value = shown[1]
+        else:
+            sheet.cell(row, headings["纬度"]).value = None
+            sheet.cell(row, headings["经度"]).value = None
+    buffer = BytesIO()
+    book.save(buffer)
+    file = SimpleUploadedFile("schools.xlsx", buffer.getvalue())
+    office.post("/admin/grid/school/import/", {"file": file, "system": "gcj02"})
+    stored = School.objects.get(pk=cast.school.pk)
+    assert distance_m((stored.latitude, stored.longitude), (33.5, 108.5)) < 0.05
+    other = School.objects.get(pk=cast.other_school.pk)
+    assert other.latitude == cast.other_school.latitude
 
 
 def test_a_town_group_moves_no_school_out_of_its_town(group, cast: Cast):

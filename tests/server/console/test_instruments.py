@@ -45,3 +45,12 @@ def test_both_forms_can_be_downloaded(office, kitchen):
     base = f"/admin/instruments/instrument/versions/{kitchen.pk}"
     assert load_workbook(BytesIO(office.get(f"{base}/form.xlsx").content)).worksheets
     assert b"<h:html" in office.get(f"{base}/form.xml").content
+
+
+def test_the_office_sets_that_faces_are_blurred_and_takes_it_back(office, kitchen):
+    page = f"/admin/instruments/instrument/{kitchen.instrument_id}"
+    answer = office.post(f"{page}/do/blur/", follow=True)
+    assert "以后的共享图将遮挡人脸" in answer.content.decode()
+    assert Instrument.objects.get().blur_faces
+    office.post(f"{page}/do/blur/")
+    assert not Instrument.objects.get().blur_faces

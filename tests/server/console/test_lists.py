@@ -11,8 +11,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from media_storage.models import MediaObject
 from server.activities.models import SubmissionConflict, Visit
 from server.activities.services.quarantine import keep_refused
+from server.care.deleting import request_deletion
+from server.care.exporting import request_export
+from server.care.holds import set_hold
+from server.care.models import Export
+from server.care.originals import grant_originals
 from server.core.clock import today
 from server.core.errors import Malformed
 from server.findings.models import Finding
@@ -29,6 +35,11 @@ MODELS = [
     "activities.submission",
     "activities.submissionconflict",
     "activities.visit",
+    "care.deletion",
+    "care.export",
+    "care.hold",
+    "care.originalsgrant",
+    "core.auditentry",
     "findings.finding",
     "grid.appointment",
     "grid.area",
@@ -58,6 +69,7 @@ def statements(client: Client, path: str) -> int:
 @pytest.fixture
 def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
+    take_care(cast, made_visit)
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
     )
@@ -88,6 +100,20 @@ def test_a_list_costs_the_same_for_more_rows(label, office, conflict, cast: Cast
     assert statements(office, address(label, "changelist")) <= before
 
 
+def take_care(cast: Cast, visit: Visit) -> None:
+    """A file on its way out, a hold, a grant, an export: and the log of it all."""
+    media = MediaObject.objects.filter(submission_attachments__submission__visit=visit)
+    request_deletion(media_ids=[each.pk for each in media], by=cast.office, reason="家长申请")
+    set_hold(target="visit", target_id=visit.pk, by=cast.office, reason="投诉调查")
+    grant_originals(
+        by=cast.office, user_id=cast.town_group.pk, school_id=visit.school_id, reason="复核"
+    )
+    request_export(
+        export_id=uuid4(), activity_id=visit.activity_id, by=cast.office, variant="shared"
+    )
+    Export.objects.update(state=Export.State.FAILED)
+
+
 def refuse(by: User) -> None:
     """Something that a phone of this person sent in vain."""
     keep_refused(
@@ -105,6 +131,7 @@ def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
         visit = Visit.objects.create(activity=conflict.submission.visit.activity, school=school)
         visit.team.set([inspector, cast.ada])
         submission = fill_in(visit, inspector, licence="no", licence_note="无")
+        take_care(cast, visit)
         SubmissionConflict.objects.create(
             submission=submission, sender=cast.ada, format="json", raw=b"{}", sha256=f"{n}" * 64
         )

@@ -23,6 +23,10 @@ def pump_for(handle, **values: object) -> Pump:
     return Pump(name="under test", rows=MediaObject.objects.all, handle=handle, **values)
 
 
+def end_leases() -> None:
+    MediaObject.objects.update(work_due_at=clock.now() - timedelta(seconds=1))
+
+
 def fail_with(failure: Exception):
     def handle(row: MediaObject) -> None:
         raise failure
@@ -97,6 +101,72 @@ def test_a_dead_row_can_be_given_a_new_life():
     assert row.work_dead_at is None
 
 
+def test_a_row_whose_work_kills_its_worker_every_time_ends_as_a_dead_row():
+    row, done, given_up = make_row(), [], []
+    pump = pump_for(done.append, max_lost=3, given_up=lambda row, why: given_up.append(why))
+    for _ in range(3):
+        [_row] = work.claim(pump)  # and the worker is gone
+        end_leases()
+    assert work.drain(pump) == 1
+    row.refresh_from_db()
+    assert row.work_due_at is None
+    assert row.work_dead_at is not None
+    assert "3 workers in a row died" in row.work_error
+    assert (done, given_up) == ([], [row.work_error])
+
+    work.retry_dead(MediaObject.objects.all())
+    assert work.drain(pump) == 1
+    assert done == [row]
+
+
+def test_a_row_that_was_with_a_worker_that_died_goes_alone():
+    first = make_row()
+    others = [make_row() for _ in range(3)]
+    pump = pump_for(lambda row: None, batch=4)
+    assert len(work.claim(pump)) == 4
+    end_leases()
+    assert work.claim(pump) == [first]
+    assert work.drain(pump) == 3
+    assert [each.work_lost for each in MediaObject.objects.all()] == [2, 0, 0, 0]
+    make_row()
+    MediaObject.objects.filter(pk=others[2].pk).update(work_due_at=clock.now(), work_lost=1)
+    assert [len(work.claim(pump)) for _ in range(2)] == [1, 1]  # in front of a suspect too
+
+
+def test_failures_that_are_told_are_no_deaths():
+    row = make_row()
+    pump = pump_for(fail_with(TemporaryFailure("away")), max_attempts=40, max_lost=2)
+    for attempt in range(1, 10):
+        MediaObject.objects.update(work_due_at=clock.now())
+        assert work.drain(pump) == 1
+        row.refresh_from_db()
+        assert (row.work_attempts, row.work_lost, row.work_dead_at) == (attempt, 0, None)
+
+
+def test_a_lease_is_begun_anew_by_work_of_several_steps():
+    row = make_row()
+    pump = pump_for(lambda row: None)
+    [claimed] = work.claim(pump)
+    MediaObject.objects.update(work_due_at=clock.now() + timedelta(seconds=1))
+    claimed.refresh_from_db()
+    assert work.renew(pump, claimed)
+    row.refresh_from_db()
+    assert row.work_due_at == claimed.work_due_at > clock.now() + timedelta(seconds=50)
+    work.run(pump, claimed)
+    row.refresh_from_db()
+    assert row.work_due_at is None
+
+
+def test_a_lease_that_went_to_somebody_else_is_not_begun_anew():
+    make_row()
+    pump = pump_for(lambda row: None)
+    [lost] = work.claim(pump)
+    end_leases()
+    [taken] = work.claim(pump)
+    assert not work.renew(pump, lost)
+    assert MediaObject.objects.get().work_due_at == taken.work_due_at
+
+
 @pytest.mark.django_db(transaction=True)
 def test_hints_are_coalesced_and_the_sweep_finds_what_they_left():
     from server.core import schedule
@@ -118,3 +188,55 @@ def test_hints_of_earlier_days_are_forgotten():
     assert work.forget_hints() == 0
     DBTaskResult.objects.update(enqueued_at=clock.now() - timedelta(days=2))
     assert work.forget_hints() == 1
+
+
+def test_a_lease_is_prolonged_while_the_work_goes_on():
+    row, ends = make_row(), []
+
+    def handle(row: MediaObject) -> None:
+        MediaObject.objects.update(work_due_at=row.work_due_at)
+        for _ in range(2):
+            work.extend(pump, row)
+            ends.append(MediaObject.objects.get().work_due_at)
+
+    pump = pump_for(handle)
+    assert work.drain(pump) == 1
+    assert ends == sorted(ends)
+    row.refresh_from_db()
+    assert row.work_due_at is None
+
+
+def test_who_lost_the_lease_is_told_so_and_changes_nothing():
+    make_row()
+    pump = pump_for(lambda row: work.extend(pump, row))
+    [lost] = work.claim(pump)
+    MediaObject.objects.update(work_due_at=clock.now() - timedelta(seconds=1))
+    [taken] = work.claim(pump)
+    with pytest.raises(work.LeaseLost):
+        work.extend(pump, lost)
+    work.run(pump, lost)
+    row = MediaObject.objects.get()
+    assert (row.work_due_at, row.work_error) == (taken.work_due_at, "")
+
+
+def test_an_interrupted_try_does_not_count():
+    make_row()
+    work.drain(pump_for(fail_with(work.Interrupted())), seconds=0.01)
+    row = MediaObject.objects.get()
+    assert row.work_attempts == 0
+    assert row.work_due_at <= clock.now()
+    assert row.work_error == ""
+
+
+def test_a_slow_pump_is_left_to_its_own_thread(monkeypatch):
+    from server.core import schedule
+
+    make_row()
+    monkeypatch.setattr(work, "_pumps", {})
+    work.register(pump_for(lambda row: None, slow=True))
+    schedule.sweep()
+    assert not DBTaskResult.objects.exists()
+    monkeypatch.setattr(work, "_pumps", {})
+    work.register(pump_for(lambda row: None))
+    schedule.sweep()
+    assert DBTaskResult.objects.count() == 1

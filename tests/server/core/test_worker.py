@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 from django.db import OperationalError
@@ -38,7 +39,7 @@ def test_a_drain_that_is_told_to_stop_finishes_its_row_and_gives_the_others_back
     pump = Pump(name="under test", rows=MediaObject.objects.all, handle=handle)
     assert work.drain(pump) == len(done) == 1
     rows = MediaObject.objects.exclude(pk=done[0].pk)
-    assert [row.work_attempts for row in rows] == [0, 0]
+    assert [(row.work_attempts, row.work_lost) for row in rows] == [(0, 0), (0, 0)]
     assert work.due(pump).count() == 2
     assert work.drain(pump) == 0  # nothing is claimed any more
     told_to_stop.clear()
@@ -86,3 +87,25 @@ def test_a_signal_lets_a_busy_worker_finish(told_to_stop):
     patient.shutdown(signal.SIGTERM, None)
     assert told_to_stop.is_set()
     assert not patient.running
+
+
+def test_slow_pumps_are_drained_in_a_thread_of_their_own(monkeypatch):
+    stop, drained = threading.Event(), []
+    quick = Pump(name="quick", rows=MediaObject.objects.all, handle=lambda row: None)
+    slow = Pump(name="slow", rows=MediaObject.objects.all, handle=lambda row: None, slow=True)
+
+    def drain(pump: Pump) -> int:
+        drained.append(pump.name)
+        if len(drained) == 1:
+            raise OperationalError("the database system is starting up")
+        stop.set()
+        return 0
+
+    monkeypatch.setattr(work, "_pumps", {"quick": quick, "slow": slow})
+    monkeypatch.setattr(worker.work, "drain", drain)
+    monkeypatch.setattr(worker, "close_old_connections", lambda: None)
+    thread = threading.Thread(target=worker.run_slow_until, args=(stop,), kwargs={"interval": 0.01})
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert drained == ["slow", "slow"]

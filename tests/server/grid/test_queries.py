@@ -112,3 +112,13 @@ def test_lists_cost_the_same_however_many_rows_there_are(cast, django_assert_max
         assert len(queries.people_visible_to(cast.office)) == 8
     with django_assert_max_num_queries(3):
         assert len(queries.areas_visible_to(cast.ada)) == 5
+
+
+def test_a_page_that_remembers_roles_asks_once_and_sees_the_same(cast, django_assert_num_queries):
+    for user in (cast.office, cast.town_group, cast.ada, cast.principal):
+        before = seen(user), set(queries.areas_visible_to(user))
+        asking = User.objects.get(pk=user.pk)
+        queries.remember_roles(asking)
+        assert (seen(asking), set(queries.areas_visible_to(asking))) == before
+        with django_assert_num_queries(1):
+            list(queries.schools_visible_to(asking))

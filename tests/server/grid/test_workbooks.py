@@ -11,7 +11,14 @@ from server.core.changes import Change
 from server.core.clock import today
 from server.core.errors import Conflict, Invalid, Malformed, TooLarge
 from server.grid import demo, queries, workbooks
+from server.grid.coordinates import (
+    CoordinateSystem,
+    distance_m,
+    gcj02_to_bd09,
+    wgs84_to_gcj02,
+)
 from server.grid.models import Appointment, Area, Membership, School, User
+from server.grid.services import schools_moved
 from server.grid.workbooks import cells, sheets
 from tests.cast import add_area, add_person, add_school
 
@@ -147,6 +154,87 @@ def test_blank_cells_leave_what_is_stored(cast):
     assert counts(import_schools(cast.office, row)) == (0, 0, 1)
     cast.school.refresh_from_db()
     assert (cast.school.latitude, cast.school.enrolment) == (33.0, 300)
+
+
+# ---- coordinates
+
+BEIJING = (39.911954, 116.377817)
+SYSTEM_HEAD = [*SCHOOL_HEAD, "坐标系"]
+
+
+def on_map(point, system, **changes):
+    """A row as somebody reads it from a map, with what they call the map."""
+    return [*school(latitude=point[0], longitude=point[1], **changes), system]
+
+
+@pytest.mark.parametrize(
+    ("word", "shift"),
+    [
+        ("GCJ-02（高德、腾讯）", wgs84_to_gcj02),
+        ("gcj02", wgs84_to_gcj02),
+        ("高德地图", wgs84_to_gcj02),
+        ("腾讯", wgs84_to_gcj02),
+        ("BD-09（百度）", lambda point: gcj02_to_bd09(wgs84_to_gcj02(point))),
+        ("百度", lambda point: gcj02_to_bd09(wgs84_to_gcj02(point))),
+        ("WGS-84", lambda point: point),
+        ("天地图", lambda point: point),
+        ("", lambda point: point),
+    ],
+)
+def test_positions_of_chinese_maps_are_stored_in_wgs84(cast, word, shift):
+    import_schools(cast.office, on_map(shift(BEIJING), word), head=SYSTEM_HEAD)
+    stored = School.objects.get(code="9101210099")
+    assert distance_m((stored.latitude, stored.longitude), BEIJING) < 0.05
+
+
+def test_the_import_s_choice_holds_for_rows_that_name_no_map(cast):
+    rows = [
+        on_map(wgs84_to_gcj02(BEIJING), ""),
+        on_map(BEIJING, "WGS-84", code="9101210098", name="另一小学"),
+    ]
+    file = workbook(SYSTEM_HEAD, *rows)
+    workbooks.import_schools(file=file, by=cast.office, system=CoordinateSystem.GCJ02)
+    for stored in School.objects.filter(code__in=["9101210099", "9101210098"]):
+        assert distance_m((stored.latitude, stored.longitude), BEIJING) < 0.05
+
+
+def test_a_map_s_file_again_changes_nothing(cast):
+    row = on_map(wgs84_to_gcj02(BEIJING), "高德")
+    assert counts(import_schools(cast.office, row, head=SYSTEM_HEAD)) == (1, 0, 0)
+    assert counts(import_schools(cast.office, row, head=SYSTEM_HEAD)) == (0, 0, 1)
+
+
+def test_half_a_position_of_a_map_cannot_be_converted(cast):
+    half = on_map((33.1, None), "百度", code=cast.school.code)
+    assert faults(import_schools, cast.office, half, head=SYSTEM_HEAD) == [
+        ("/学校/2/经度", "half_position")
+    ]
+
+
+def test_a_map_that_nobody_knows_is_refused(cast):
+    unknown = on_map(BEIJING, "谷歌")
+    assert faults(import_schools, cast.office, unknown, head=SYSTEM_HEAD) == [
+        ("/学校/2/坐标系", "unknown_choice")
+    ]
+
+
+def test_who_moves_is_told_once_for_all_schools_of_the_file(cast):
+    told = []
+
+    def hear(*, school_ids, **_signal):
+        told.append(set(school_ids))
+
+    schools_moved.connect(hear)
+    try:
+        rows = [
+            [row.name, row.code, "小学", "东河镇", "", 108.5, 33.5, 300]
+            for row in (cast.school, cast.other_school)
+        ]
+        import_schools(cast.office, *rows, school())
+        import_schools(cast.office, *rows)
+    finally:
+        schools_moved.disconnect(hear)
+    assert told == [{cast.school.pk, cast.other_school.pk}]
 
 
 def test_a_town_group_imports_its_own_town_only(cast):
@@ -486,7 +574,7 @@ def test_a_template_offers_lists_notes_and_a_marked_example(cast):
     assert book["选项"].sheet_state == "hidden"
     assert book["学校"]["A2"].value.startswith("（示例）")
     ranges = {str(rule.sqref) for rule in book["学校"].data_validations.dataValidation}
-    assert ranges == {"C2:C1000", "D2:D1000", "I2:I1000"}
+    assert ranges == {"C2:C1000", "D2:D1000", "H2:H1000", "J2:J1000"}
     words = {cell.value for row in book["选项"].iter_rows() for cell in row}
     assert {"幼儿园", "东河镇", "是"} <= words
     assert "西山镇" not in words

@@ -10,6 +10,7 @@ import pytest
 from server.core.errors import Invalid
 from server.instruments.answers import (
     MAX_INSTANCES,
+    attachment_items,
     attachments_named,
     check_answers,
     checker_for,
@@ -328,6 +329,33 @@ def test_attachments_are_found_wherever_they_are() -> None:
     )
     answers = {"front": "1.jpg", "walk": [{"photo": "2.jpg", "note": "3.jpg"}, {"photo": "4.jpg"}]}
     assert attachments_named(form, answers) == {"1.jpg", "2.jpg", "4.jpg"}
+
+
+def test_a_photo_proves_the_question_that_it_is_named_after_else_the_one_it_is_asked_after() -> (
+    None
+):
+    form = form_of(
+        q("begin_group", "fire"),
+        q("integer", "exit"),
+        q("integer", "exit_blocked"),
+        q("text", "exit_blocked_note"),
+        q("image", "exit_blocked_photo"),
+        END_GROUP,
+        q("integer", "bottles"),
+        q("image", "shelf", relevant="${bottles} > 3"),
+        q("image", "yard"),
+    )
+    answers = {
+        "fire": {"exit": 1, "exit_blocked": 2, "exit_blocked_photo": "1.jpg"},
+        "bottles": 5,
+        "shelf": "2.jpg",
+        "yard": "3.jpg",
+    }
+    assert attachment_items(form, answers) == {
+        "1.jpg": "/fire/exit_blocked",
+        "2.jpg": "/bottles",
+        "3.jpg": "/yard",
+    }
 
 
 def test_an_answer_is_found_by_its_name() -> None:

@@ -12,7 +12,13 @@ import pytest
 from openpyxl import load_workbook
 
 from server.core.errors import Invalid
-from server.instruments.answers import attachments_named, check_answers, checker_for, findings_in
+from server.instruments.answers import (
+    attachment_items,
+    attachments_named,
+    check_answers,
+    checker_for,
+    findings_in,
+)
 from server.instruments.compiled import ATTACHMENTS
 from server.instruments.library import FORM_IDS, workbook_path
 from server.instruments.library.build import WORKBOOKS, excel_of
@@ -170,7 +176,7 @@ def test_a_failing_kitchen_has_findings_with_their_days() -> None:
     record["licence"]["licence_expiry"] = "2026-11-22"
     answers = check_answers(form, record, at=AT).answers
     assert answers["conclusion"]["failed_items"] == "1"
-    assert attachments_named(form, answers) == {"soy.jpg"}
+    assert attachment_items(form, answers) == {"soy.jpg": "/purchase/expired_food"}
     assert [(each.key, each.severity, each.days) for each in findings_in(form, answers, at=AT)] == [
         ("/licence/licence_expiry", "severe", 7),
         ("/staff/staff_certified", "severe", 3),

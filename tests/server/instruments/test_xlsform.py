@@ -312,3 +312,28 @@ def test_a_giant_sheet_is_refused() -> None:
     rows = [q("text", f"a{number}") for number in range(xlsform.MAX_ROWS["survey"] + 1)]
     with pytest.raises(TooLarge):
         compile_xlsform(xlsx(rows), version="1")
+
+
+@pytest.mark.parametrize(
+    ("heading", "written", "blur"),
+    [
+        ("blur_faces", "yes", True),
+        ("遮挡人脸", "是", True),
+        ("Blur Faces", True, True),
+        ("blur_faces", "否", False),
+        ("blur_faces", None, None),
+        ("style", "pages", None),
+    ],
+)
+def test_the_settings_sheet_says_whether_faces_are_blurred(
+    heading: str, written: object, blur: bool | None
+) -> None:
+    content = xlsx([q("text", "a")], **{heading: written})
+    compiled = compile_xlsform(content, version="1")
+    assert compiled.blur_faces is blur
+    assert not any("blur" in each or "遮挡" in each for each in compiled.warnings)
+
+
+def test_a_blur_setting_that_is_neither_yes_nor_no_is_refused() -> None:
+    problems = problems_of([q("text", "a")], blur_faces="maybe")
+    assert [each.pointer for each in problems] == ["/settings/2/blur_faces"]

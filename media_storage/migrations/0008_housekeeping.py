@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('media_storage', '0003_arrived'),
+        ('media_storage', '0007_arrived'),
     ]
 
     operations = [

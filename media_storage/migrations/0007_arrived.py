@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('media_storage', '0002_facts'),
+        ('media_storage', '0006_shared_small'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='mediaobject',
             name='state',
-            field=models.CharField(choices=[('declared', '待上传'), ('arrived', '已到达，核对中'), ('stored', '已收到'), ('processing', '处理中'), ('ready', '可用'), ('rejected', '已拒绝')], default='declared', max_length=10, verbose_name='状态'),
+            field=models.CharField(choices=[('declared', '待上传'), ('arrived', '已到达，核对中'), ('stored', '已收到'), ('processing', '处理中'), ('ready', '可用'), ('rejected', '已拒绝'), ('deleted', '已删除')], default='declared', max_length=10, verbose_name='状态'),
         ),
         migrations.AddIndex(
             model_name='mediaobject',
@@ -41,10 +41,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='mediaobject',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['declared', 'arrived', 'stored', 'processing', 'ready', 'rejected'])), name='media_state_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['declared', 'arrived', 'stored', 'processing', 'ready', 'rejected', 'deleted'])), name='media_state_known'),
         ),
         migrations.AddConstraint(
             model_name='mediaobject',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['declared', 'arrived']), ('stored_at', None)), models.Q(models.Q(('state__in', ['declared', 'arrived']), _negated=True), ('stored_at__isnull', False)), _connector='OR'), name='media_stored_has_time'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['declared', 'arrived']), ('stored_at', None)), models.Q(models.Q(('state__in', ['declared', 'arrived']), _negated=True), ('stored_at__isnull', False)), ('state', 'deleted'), _connector='OR'), name='media_stored_has_time'),
         ),
     ]
