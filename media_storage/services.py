@@ -398,6 +398,7 @@ def _declared_values(
         *_type_problems(format_, size),
         *_hash_problems(sha256),
         *_location_problems(location),
+        *_moment_problems(taken_at),
     ]
     if problems or format_ is None:
         raise Invalid(problems=problems)
@@ -411,6 +412,11 @@ def _declared_values(
         "longitude": location.longitude if location else None,
         "accuracy_m": location.accuracy_m if location else None,
     }
+
+
+def _moment_problems(taken_at: datetime | None) -> Iterator[Problem]:
+    if taken_at and not clock.is_possible(taken_at):
+        yield Problem("/taken_at", "out_of_range", _("这个时间不可能，请检查手机的时钟。"))
 
 
 def _name_problems(name: str) -> Iterator[Problem]:

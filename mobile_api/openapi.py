@@ -104,7 +104,7 @@ def problem_schema() -> dict[str, Any]:
 
 
 def _refuse(path: str, method: str, operation: dict[str, Any]) -> None:
-    codes = {"503"}
+    codes = {"503"} | (REFUSALS.keys() & operation["responses"].keys())
     if operation.get("security") != [{}]:
         codes |= {"401"} | ({"403"} if method in WITH_BODY else set())
     parameters = operation.get("parameters", ())

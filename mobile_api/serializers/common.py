@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from media_storage.models import MediaObject
@@ -12,6 +14,7 @@ from server.activities.machine import VISIT
 from server.activities.models import Activity, Visit
 from server.activities.services.visits import parts_of as visit_parts_of
 from server.care.queries import originals_open_to
+from server.core import clock
 from server.findings.machine import FINDING
 from server.findings.models import Finding
 from server.findings.services import parts_of as finding_parts_of
@@ -19,6 +22,18 @@ from server.grid.models import School, User
 from server.grid.queries import OFFICES, area_paths
 
 Shape = serializers.Serializer[Any]
+
+
+class PhoneMoment(serializers.DateTimeField):
+    """A time by a phone's clock, which may be wrong, but not beyond all calendars."""
+
+    default_error_messages = {"out_of_range": gettext_lazy("这个时间不可能，请检查手机的时钟。")}
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment = super().to_internal_value(value)
+        if not clock.is_possible(moment):
+            self.fail("out_of_range")
+        return moment
 
 
 class Reader:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from mobile_api.serializers.common import PersonBrief, SchoolBrief, Shape
+from mobile_api.serializers.common import PersonBrief, PhoneMoment, SchoolBrief, Shape
 from mobile_api.serializers.evidence import FlagOut
 from server.evidence.queries import flags_at
 from server.findings.machine import FINDING
@@ -36,7 +36,7 @@ class FindingActionIn(Shape):
     measures = serializers.CharField(max_length=10_000, allow_blank=True, default="")
     media = serializers.ListField(child=serializers.UUIDField(), default=list, max_length=50)
     due = serializers.DateField(required=False, allow_null=True, default=None)
-    at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    at = PhoneMoment(required=False, allow_null=True, default=None)
 
 
 class ActionOut(Shape):

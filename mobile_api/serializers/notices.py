@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from mobile_api.serializers.common import PersonBrief, SchoolBrief, Shape
+from mobile_api.serializers.common import PersonBrief, PhoneMoment, SchoolBrief, Shape
 from server.grid.models import Membership
 from server.messaging.models import Delivery
 
@@ -48,7 +48,7 @@ class NoticeQuery(Shape):
 class MarkIn(Shape):
     """The phone's clock, kept beside ours."""
 
-    at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    at = PhoneMoment(required=False, allow_null=True, default=None)
 
 
 class AudienceIn(Shape):

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from mobile_api.serializers.common import (
     AreaBrief,
     PersonBrief,
+    PhoneMoment,
     Place,
     Reader,
     SchoolBrief,
@@ -154,13 +155,13 @@ class CheckInIn(Shape):
     """`id` is the action's own, of the phone's making; `at` is the phone's clock."""
 
     id = serializers.UUIDField()
-    at = serializers.DateTimeField()
+    at = PhoneMoment()
     location = Place(allow_null=True)
 
 
 class CompleteIn(Shape):
     id = serializers.UUIDField()
-    at = serializers.DateTimeField()
+    at = PhoneMoment()
     summary = serializers.CharField(allow_blank=True, max_length=20_000)
 
 

@@ -39,6 +39,7 @@ from server.core.errors import NotFound
 from server.core.standing import StandingQuery
 from server.findings.queries import media_visible_to
 from server.grid.models import User
+from server.grid.queries import remember_roles
 from server.messaging.sessions import digest_of, is_ordinary, ordinary_person
 from server.sharing.showing import with_rights
 
@@ -103,6 +104,7 @@ class OneMediaView(PhoneView):
     @extend_schema(operation_id="get_media", tags=TAGS, responses=MediaOut)
     def get(self, request: Request, id: UUID) -> Response:
         """One file, with short-lived addresses, what is known of its time and place, and its flags."""
+        remember_roles(self.person)
         rows = with_rights(media_visible_to(self.person), self.person)
         rows = with_evidence(rows, self.person)
         return self.out(MediaOut, one(rows, id))

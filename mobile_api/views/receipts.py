@@ -57,7 +57,7 @@ class DaysView(PhoneView):
         operation_id="list_receipt_days",
         tags=TAGS,
         parameters=[DayQuery, PageQuery],
-        responses=page_shape(DayOut),
+        responses={200: page_shape(DayOut), 404: None},
     )
     def get(self, request: Request) -> Response:
         """The closed days of the chain, newest first. Offices only."""

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import CharField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, SubmissionAttachment, SubmissionConflict, Visit
@@ -207,11 +207,10 @@ def people_of_offices(user: User) -> QuerySet[User]:
 
 
 def _granted_schools(user: User) -> Q:
-    grants = OriginalsGrant.objects.filter(in_term(), user=user)
-    paths = list(grants.filter(area__isnull=False).values_list("area__path", flat=True))
-    return under(paths, "area__path") | Q(
-        pk__in=grants.filter(school__isnull=False).values("school")
-    )
+    grants = OriginalsGrant.objects.filter(in_term(), user=user).order_by()
+    path = ExpressionWrapper(OuterRef("area__path"), output_field=CharField())
+    of_areas = grants.annotate(path=path).filter(path__startswith=F("area__path"))
+    return Q(Exists(of_areas)) | Q(pk__in=grants.filter(school__isnull=False).values("school"))
 
 
 def grants_visible_to(user: User) -> QuerySet[OriginalsGrant]:

@@ -161,6 +161,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "console/locked.html"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 DEVICE_TOKEN_DAYS = env.int("DEVICE_TOKEN_DAYS", default=180)
 DEMO_PASSWORD = "duxue-demo"
 INSPECTOR_TERM_YEARS = env.int("INSPECTOR_TERM_YEARS", default=3)

@@ -240,6 +240,8 @@ def _notes(media: MediaObject) -> Iterator[Shown]:
     """Why there is no picture to see."""
     if media.state == State.REJECTED:
         yield Shown(RED, media.reject_reason)
+    elif media.state == State.DELETED:
+        yield Shown(GREY, _("已按规定删除"))
     elif media.state != State.READY:
         yield shown(State(media.state))
     elif not may_open_original(media) and _copy_is_to_come(media):

@@ -192,6 +192,7 @@ def test_a_text_that_is_called_a_picture_is_rejected_with_a_reason(cast, phone, 
         ({"location": {"lat": 91, "lon": 0}}, "/location/lat"),
         ({"taken_at": "noon"}, "/taken_at"),
         ({"link": "awful"}, "/link"),
+        ({"taken_at": "9999-12-31T23:59:59Z"}, "/taken_at"),
     ],
 )
 def test_a_declaration_says_what_is_wrong(cast, phone, declared, changes, pointer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -12,14 +12,13 @@ import msgspec
 from django.utils.translation import gettext as _
 
 from server.activities.models import Submission
+from server.core import clock
 from server.core.errors import Invalid, Problem
 from server.instruments.answers import attachments_named
 from server.instruments.queries import PublishedForm, published_form
 from server.instruments.xmldoc import answers_from_xml, read_header
 
 VISIT_FIELD = "visit_id"
-EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""A phone's clock may be wrong, but not so wrong that the time cannot be stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,7 @@ def _moment(value: object) -> datetime | None:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    return moment if moment.tzinfo and EARLIEST < moment < LATEST else None
+    return moment if moment.tzinfo and clock.is_possible(moment) else None
 
 
 def _check_moments(**moments: datetime | None) -> None:
@@ -128,7 +127,7 @@ def _check_moments(**moments: datetime | None) -> None:
     problems = [
         Problem(f"/{name}", "out_of_range", _("这个时间不可能，请检查手机的时钟。"))
         for name, moment in moments.items()
-        if moment and not EARLIEST < moment < LATEST
+        if moment and not clock.is_possible(moment)
     ]
     if problems:
         raise Invalid(problems=problems)

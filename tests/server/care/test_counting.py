@@ -37,7 +37,7 @@ def test_a_submission_brings_its_files_into_the_sums(
 ) -> None:
     follow_feed()
     made = photo.renditions.aggregate(Sum("size"))["size__sum"]
-    assert sums(activity=activity, school=cast.school) == {"ready": (1, photo.size, 2, made)}
+    assert sums(activity=activity, school=cast.school) == {"ready": (1, photo.size, 4, made)}
 
 
 def test_the_sums_move_with_the_state(
