@@ -327,6 +327,11 @@ def _batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield ids[start : start + PAGE]
 
 
+def _kept() -> QuerySet[MediaObject]:
+    """A deleted one names its key no more: should its bytes come back, they are nobody's."""
+    return MediaObject.objects.exclude(state=State.DELETED)
+
+
 def _renditions() -> QuerySet[Rendition]:
     return Rendition.objects.filter(name__in=MADE_BY_US)
 
@@ -340,7 +345,7 @@ def start() -> None:
     keys.register(
         KeySource(
             name="originals",
-            rows=MediaObject.objects.all,
+            rows=_kept,
             stored=_uploaded,
             lost=lose_originals,
             found=find_originals,

@@ -100,6 +100,15 @@ class TestObjectsWithoutRows:
         assert sweep() == {"deleted": 1, "bytes deleted": 5}
         assert set(names(folder)) == kept
 
+    def test_bytes_of_a_deleted_file_that_came_back_are_nobody_s(
+        self, folder: FolderStore, later: Later
+    ) -> None:
+        media = ready()
+        MediaObject.objects.update(state="deleted")
+        later(15)
+        assert sweep()["to trash"] == 1
+        assert not exists(folder, media.key)
+
     def test_a_dry_run_says_it_and_does_nothing(self, folder: FolderStore, later: Later) -> None:
         folder.write("a/orphan", [b"bytes"])
         later(15)

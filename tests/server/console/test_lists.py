@@ -51,6 +51,7 @@ MODELS = [
     "messaging.delivery",
     "messaging.device",
     "messaging.notice",
+    "receipts.dayhead",
 ]
 
 
