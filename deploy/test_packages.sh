@@ -15,6 +15,9 @@ need() {
 
 need postgresql postgres /usr/lib/postgresql/*/bin/postgres
 need redis-server redis-server
+need ceph-mon ceph-mon
+need ceph-osd ceph-osd
+need radosgw radosgw
 need chromium chromium chromium-browser
 need gettext msgfmt
 need ffmpeg ffmpeg

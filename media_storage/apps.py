@@ -8,6 +8,8 @@ class MediaStorageConfig(AppConfig):
     verbose_name = _("督导工作")
 
     def ready(self) -> None:
-        from media_storage import work
+        from media_storage import housekeeping, receiving, work
 
+        housekeeping.start()
+        receiving.start()
         work.start()

@@ -32,11 +32,14 @@ class MediaObject(Work):
     """A file that belongs to somebody's work: declared first, uploaded, verified, then processed.
 
     `taken_at` and the position are what the phone says; `width` and `height` are as displayed, after
-    orientation. `upload_id` names the store's half-done multipart upload.
+    orientation. `upload_id` names the store's half-done multipart upload; `upload_fault` says in what
+    the bytes of the last try were not the declared ones. `lost_at`: since when the store lacks bytes
+    that it had.
     """
 
     class State(models.TextChoices):
         DECLARED = "declared", _("待上传")
+        ARRIVED = "arrived", _("已到达，核对中")
         STORED = "stored", _("已收到")
         PROCESSING = "processing", _("处理中")
         READY = "ready", _("可用")
@@ -90,6 +93,9 @@ class MediaObject(Work):
     sha256 = models.CharField("SHA-256", max_length=64)
     key = models.CharField(max_length=160, unique=True, default=new_key, editable=False)
     upload_id = models.TextField(blank=True, default="", editable=False)
+    upload_fault = models.CharField(
+        max_length=8, blank=True, db_default="", default="", editable=False
+    )
     state = models.CharField(_("状态"), max_length=10, choices=State, default=State.DECLARED)
     reject_code = models.CharField(
         _("拒绝原因"), max_length=24, choices=Rejection, blank=True, default=""
@@ -106,10 +112,14 @@ class MediaObject(Work):
     height = models.PositiveIntegerField(_("高"), null=True, blank=True)
     created_at = models.DateTimeField(_("登记时间"), db_default=Now(), editable=False)
     stored_at = models.DateTimeField(_("收到时间"), null=True, blank=True, editable=False)
+    lost_at = models.DateTimeField(_("发现文件缺失"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = verbose_name_plural = _("佐证材料")
-        indexes = [due_index("media_due")]
+        indexes = [
+            due_index("media_due"),
+            models.Index(fields=["lost_at"], name="media_lost", condition=Q(lost_at__isnull=False)),
+        ]
         constraints = [
             models.CheckConstraint(name="media_size_not_negative", condition=Q(size__gte=0)),
             models.CheckConstraint(
@@ -118,7 +128,15 @@ class MediaObject(Work):
             models.CheckConstraint(
                 name="media_state_known",
                 condition=Q(
-                    state__in=["declared", "stored", "processing", "ready", "rejected", "deleted"]
+                    state__in=[
+                        "declared",
+                        "arrived",
+                        "stored",
+                        "processing",
+                        "ready",
+                        "rejected",
+                        "deleted",
+                    ]
                 ),
             ),
             models.CheckConstraint(
@@ -130,8 +148,8 @@ class MediaObject(Work):
             ),
             models.CheckConstraint(
                 name="media_stored_has_time",
-                condition=Q(state="declared", stored_at=None)
-                | (~Q(state="declared") & Q(stored_at__isnull=False))
+                condition=Q(state__in=["declared", "arrived"], stored_at=None)
+                | (~Q(state__in=["declared", "arrived"]) & Q(stored_at__isnull=False))
                 | Q(state="deleted"),
             ),
             models.CheckConstraint(
@@ -155,7 +173,7 @@ class MediaObject(Work):
         """The sentence that the inspector reads; empty unless rejected or deleted."""
         if self.state == self.State.DELETED:
             return str(_DELETED)
-        return str(self.get_reject_code_display())
+        return str(self.get_reject_code_display()) if self.reject_code else ""
 
     @property
     def note(self) -> str:
@@ -164,7 +182,8 @@ class MediaObject(Work):
 
     @property
     def is_uploaded(self) -> bool:
-        return self.state != self.State.DECLARED
+        """Its bytes were verified: a phone may forget them."""
+        return self.state not in (self.State.DECLARED, self.State.ARRIVED)
 
 
 class Facts(models.Model):
@@ -249,3 +268,32 @@ class Rendition(models.Model):
     def filename(self) -> str:
         stem = PurePosixPath(self.media.filename).stem
         return f"{stem}-{self.name}{extension_of(self.content_type)}"
+
+
+class Housekeeping(models.Model):
+    """How far the store's sweeping has come, and the mark by which it knows the store; one row.
+
+    `mark` lies in the store as well, `next_mark` is about to. `refused_at`: since when they differ.
+    What is older than `kept_before` is kept though no row names it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    mark = models.CharField(max_length=64, blank=True, default="")
+    next_mark = models.CharField(max_length=64, blank=True, default="")
+    refused_at = models.DateTimeField(null=True, blank=True)
+    kept_before = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    cursor = models.CharField(max_length=1024, blank=True, default="")
+    pass_began_at = models.DateTimeField(null=True, blank=True)
+    pass_ended_at = models.DateTimeField(null=True, blank=True)
+    counts = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="housekeeping_is_one", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"{self.pass_began_at} {self.cursor}"
+
+    @classmethod
+    def ours(cls) -> Housekeeping:
+        return cls.objects.get_or_create(id=1)[0]

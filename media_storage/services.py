@@ -1,17 +1,18 @@
 """Declare, upload, verify: how a file becomes a media object that the rest of the product may trust.
 
     declared ──complete──▶ stored ──worker──▶ processing ──▶ ready
-        │                     └──────────────────┴─────────▶ rejected, with a reason
+        │  └──▶ arrived ──worker──▲   └──────────────┴─────▶ rejected, with a reason
         │   any of them ──▶ deleted, by the rules of care (server.care): the row stays, the bytes go
         └── bytes that are not the declared ones: forgotten, still declared, to be uploaded again
+
+`arrived`: all is there, and the store cannot say whether they are the declared bytes, so the worker
+reads them (media_storage/receiving.py). Until then the phone must keep the file.
 
 The store is never called inside a transaction: states move by compare-and-set afterwards.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,10 +40,12 @@ from media_storage.signals import media_processed
 from media_storage.stores import (
     UPLOAD_TIME,
     Expected,
+    Link,
     ObjectMissing,
     PartsMissing,
     Store,
     Upload,
+    Written,
     get_store,
 )
 from server.core import clock, work
@@ -65,6 +68,13 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """A person of whom no more is known, or wanted, than the key."""
+
+    pk: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class StoredBytes:
     """What `store_stream` put into the store. `content_type` and `rejection` by looking at the bytes."""
 
@@ -81,21 +91,23 @@ class StoredBytes:
 def declare_media(
     *,
     media_id: UUID,
-    owner: AbstractBaseUser | None,
+    owner: AbstractBaseUser | Owner | None,
     filename: str,
     content_type: str,
     size: int,
     sha256: str,
     taken_at: datetime | None = None,
     location: Location | None = None,
+    link: Link = "",
     origin: str = MediaObject.Origin.UNKNOWN.value,
     base_url: str,
 ) -> tuple[MediaObject, Upload, bool]:
     """Register a file that will be uploaded, and say where to. The bool: whether it is new.
 
-    The same declaration again gives the same object, with addresses for what is still missing.
-    `origin` is what the phone says of where it has the file from. Raises Invalid (pointers /filename,
-    /content_type, /size, /sha256, /location), ContentConflict.
+    `link`: how the phone finds its line, which decides on the size of parts. `origin`: what it says of
+    where it has the file from. The same declaration again gives the same object, with addresses for
+    what is still missing. Raises Invalid (pointers /filename, /content_type, /size, /sha256,
+    /location), ContentConflict.
     """
     values = _declared_values(
         filename=filename,
@@ -117,7 +129,7 @@ def declare_media(
             values["origin"] = origin
         if _differs(media, owner_id, values):
             raise ContentConflict(_("这个编号已登记了另一个文件，请换一个编号重新登记"))
-    return media, _next_step(media, base_url, fresh=created), created
+    return media, _next_step(media, base_url, link, fresh=created), created
 
 
 _INSERT = StandingInsert(MediaObject)
@@ -138,15 +150,16 @@ _OWNED = StandingQuery(
 )
 
 
-def resume_upload(*, media: MediaObject, base_url: str) -> Upload:
-    """Which parts have arrived, and addresses for those that are missing; none once it is stored."""
-    return _next_step(media, base_url, fresh=False)
+def resume_upload(*, media: MediaObject, link: Link = "", base_url: str) -> Upload:
+    """Which parts have arrived, and addresses for those that are missing; none once all is there."""
+    return _next_step(media, base_url, link, fresh=False)
 
 
-def _next_step(media: MediaObject, base_url: str, *, fresh: bool) -> Upload:
-    if media.is_uploaded:
+def _next_step(media: MediaObject, base_url: str, link: Link, *, fresh: bool) -> Upload:
+    if media.state != State.DECLARED:
         return Upload(strategy="single", expires_at=clock.now() + UPLOAD_TIME)
-    upload = get_store().upload_urls(_expected(media), base_url=base_url, fresh=fresh)
+    store, expected = get_store(), expected_of(media, link)
+    upload = store.upload_urls(expected, base_url=base_url, fresh=fresh)
     if upload.upload_id == media.upload_id:
         return upload
     rows = MediaObject.objects.filter(id=media.id, key=media.key, upload_id=media.upload_id)
@@ -154,54 +167,63 @@ def _next_step(media: MediaObject, base_url: str, *, fresh: bool) -> Upload:
         media.upload_id = upload.upload_id
         return upload
     # Somebody else began an upload in between: theirs is the one that counts.
-    get_store().abort_upload(media.key, upload.upload_id)
     media.refresh_from_db()
-    return _next_step(media, base_url, fresh=False)
+    if media.upload_id != upload.upload_id:
+        store.abort_upload(expected.key, upload.upload_id)
+    return _next_step(media, base_url, link, fresh=False)
 
 
 def complete_media(*, media: MediaObject) -> MediaObject:
-    """Verify what was uploaded: there, whole, the declared bytes, really of the declared type.
+    """All was sent: `stored` where it is proven that these are the declared bytes, else `arrived`.
 
-    The answer is the object, `stored` or `rejected` (its record is kept); the same again gives the
-    same. Raises UploadMissing, and UploadMismatch for other bytes than the declared: these are
-    forgotten and the upload is open again.
+    Also `rejected`, where it is seen at once that they are not of the declared type. The same again
+    gives the same. Raises UploadMissing, and UploadMismatch for other bytes than the declared: these
+    are forgotten and the upload is open again.
     """
-    if media.is_uploaded:
+    if media.state != State.DECLARED:
         return media
     store = get_store()
     try:
-        found = _found(store, media)
+        found = store.arrived(expected_of(media))
     except (ObjectMissing, PartsMissing):
         return _completed_elsewhere(media)
-    if problems := _mismatches(media, found):
-        _reopen(media)
+    if found is None:
+        _mark_arrived(media)
+    elif problems := mismatches(media, found):
+        reopen(media)
         raise UploadMismatch(problems=problems)
-    _mark_stored(media, _judge(format_of(media.content_type), found))
+    else:
+        # What went past this server is looked at by the worker.
+        rejection = "" if store.direct else judge(media, store)
+        _mark_stored(media, rejection)
     return media
 
 
-def _found(store: Store, media: MediaObject) -> _Found:
-    """What arrived: as the store measured it, else by reading it again."""
-    written = store.complete_upload(_expected(media))
-    if written is None:
-        return _examine(store.read(media.key))
-    if (written.size, written.sha256) != (media.size, media.sha256):
-        return _Found(size=written.size, sha256=written.sha256, head=b"")
-    head = next(iter(store.read(media.key)), b"")[:HEAD_BYTES]
-    return _Found(size=written.size, sha256=written.sha256, head=head)
-
-
 def _completed_elsewhere(media: MediaObject) -> MediaObject:
-    """Another request may have completed it while this one looked."""
+    """Another request may have completed it, or the worker have judged it, while this one looked."""
     media.refresh_from_db()
-    if media.is_uploaded:
+    if media.state != State.DECLARED:
         return media
+    if media.upload_fault and not media.upload_id:  # and nothing of a new try has come
+        raise UploadMismatch(problems=[_mismatch(media.upload_fault)])
     raise UploadMissing
+
+
+def _mark_arrived(media: MediaObject) -> None:
+    values = {
+        "state": State.ARRIVED.value,
+        "reject_code": "",
+        "stored_at": None,
+        "work_due_at": clock.now(),
+        "upload_id": media.upload_id,
+    }
+    if _marked(media, values):
+        work.wake("uploads")
 
 
 def _mark_stored(media: MediaObject, rejection: str) -> None:
     """By one statement, whose own transaction it is: nobody listens to what is merely stored."""
-    values = {**_state_values(rejection), "upload_id": ""}
+    values = {**stored_values(rejection), "upload_id": ""}
     if rejection:
         _mark_rejected(media, values)
     elif _marked(media, values):
@@ -221,18 +243,26 @@ def _marked(media: MediaObject, values: dict[str, Any]) -> bool:
             setattr(media, name, value)
         return True
     media.refresh_from_db()
-    if not media.is_uploaded:
+    if media.state == State.DECLARED:
         raise UploadMissing
     return False
 
 
-def _reopen(media: MediaObject) -> None:
-    """Give the object a new key, so that neither the wrong bytes nor their addresses matter again."""
-    old = media.key
-    rows = MediaObject.objects.filter(id=media.id, key=old, state=State.DECLARED)
-    if rows.update(key=new_key(), upload_id=""):
-        get_store().delete(old)
+def reopen(media: MediaObject, **values: Any) -> bool:
+    """Give the object a new key, so that neither the wrong bytes nor their addresses matter again.
+
+    False where somebody else did.
+    """
+    old, upload_id = media.key, media.upload_id
+    rows = MediaObject.objects.filter(id=media.id, key=old, state=media.state)
+    done = rows.update(**{**values, "key": new_key(), "upload_id": "", "state": State.DECLARED})
+    if done:
+        store = get_store()
+        store.delete(old)
+        if upload_id:
+            store.abort_upload(old, upload_id)
     media.refresh_from_db()
+    return bool(done)
 
 
 # ---- bytes that pass through this server (OpenRosa) ------------------------------------------
@@ -254,14 +284,14 @@ def store_stream(
     meter = _Meter(chunks, limit or (declared or format_of("video/mp4")).max_bytes)  # type: ignore[union-attr]
     key = new_key()
     written = get_store().write(key, meter)
-    found = _Found(size=written.size, sha256=written.sha256, head=bytes(meter.head))
-    taken_for = declared or format_by_signature(sniff(found.head))
+    head = bytes(meter.head)
+    taken_for = declared or format_by_signature(sniff(head))
     return StoredBytes(
         key=key,
         size=written.size,
         sha256=written.sha256,
         content_type=taken_for.content_type if taken_for else "application/octet-stream",
-        rejection=_judge(taken_for, found),
+        rejection=_judge(taken_for, head),
     )
 
 
@@ -298,7 +328,7 @@ def new_media_values(
         "work_attempts": 0,
         "work_error": "",
         "work_dead_at": None,
-        **_state_values(stored.rejection),
+        **stored_values(stored.rejection),
     }
 
 
@@ -427,23 +457,16 @@ def _differs(media: MediaObject, owner_id: Any, values: dict[str, Any]) -> bool:
     )
 
 
-def _expected(media: MediaObject) -> Expected:
+def expected_of(media: MediaObject, link: Link = "") -> Expected:
+    """The object in the store's words."""
     return Expected(
         key=media.key,
         size=media.size,
         sha256=media.sha256,
         content_type=media.content_type,
         upload_id=media.upload_id,
+        link=link,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the bytes themselves say."""
-
-    size: int
-    sha256: str
-    head: bytes
 
 
 class _Meter:
@@ -467,35 +490,34 @@ class _Meter:
             yield chunk
 
 
-def _examine(chunks: Iterable[bytes]) -> _Found:
-    digest = hashlib.sha256()
-    meter = _Meter(chunks, limit=sys.maxsize)
-    for chunk in meter:
-        digest.update(chunk)
-    return _Found(size=meter.size, sha256=digest.hexdigest(), head=bytes(meter.head))
-
-
-def _mismatches(media: MediaObject, found: _Found) -> list[Problem]:
+def mismatches(media: MediaObject, found: Written) -> list[Problem]:
+    """In what these bytes are not the declared ones."""
     if found.size != media.size:
         detail = _("登记为 %(declared)d 字节，收到 %(found)d 字节，请重新上传")
         return [
             Problem("/size", "mismatch", detail % {"declared": media.size, "found": found.size})
         ]
-    if found.sha256 != media.sha256:
-        return [Problem("/sha256", "mismatch", _("内容与登记的校验值不符，请重新上传"))]
-    return []
+    return [_mismatch("sha256")] if found.sha256 != media.sha256 else []
 
 
-def _judge(format_: Format | None, found: _Found) -> str:
-    """Why these bytes are refused, by their beginning; empty where they may be what they claim."""
-    if not found.size:
+def _mismatch(field: str) -> Problem:
+    return Problem(f"/{field}", "mismatch", _("内容与登记的校验值不符，请重新上传"))
+
+
+def judge(media: MediaObject, store: Store) -> str:
+    """Why stored bytes are refused, by their beginning; empty where they may be what they claim."""
+    return _judge(format_of(media.content_type), store.head(media.key, HEAD_BYTES))
+
+
+def _judge(format_: Format | None, head: bytes) -> str:
+    if not head:
         return Rejection.EMPTY
     if format_ is None:
         return Rejection.UNSUPPORTED
-    return "" if sniff(found.head) == format_.signature else Rejection.TYPE_MISMATCH
+    return "" if sniff(head) == format_.signature else Rejection.TYPE_MISMATCH
 
 
-def _state_values(rejection: str) -> dict[str, Any]:
+def stored_values(rejection: str) -> dict[str, Any]:
     """The columns of an object whose bytes have just been stored."""
     moment = clock.now()
     return {

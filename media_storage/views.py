@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import base64
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import BinaryIO
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from media_storage.ranges import OutOfRange, Span, unchanged, wanted
 from media_storage.stores import CHUNK, ObjectMissing, disposition, get_store, kept_for
+from media_storage.stores.both import BothStores
 from media_storage.stores.folder import FolderStore, Grant
 from server.core import clock
 from server.core.errors import (
@@ -42,14 +47,30 @@ STATUS: tuple[tuple[type[DuxueError], int], ...] = (
 def stored_file(request: HttpRequest, token: str) -> HttpResponseBase:
     """PUT or GET one file of the folder store, as the token allows. Errors are problem+json."""
     try:
-        store = get_store()
-        if not isinstance(store, FolderStore):
-            raise NotFound
-        if request.method == "PUT":
-            return _receive(request, store, _grant(token, "PUT"))
-        return _send(request, store, _grant(token, "GET"))
+        folders = _folders()
+        grant = _grant(token, "PUT" if request.method == "PUT" else "GET")
+        store = _named(folders, grant.store)
+        return (_receive if grant.method == "PUT" else _send)(request, store, grant)
     except DuxueError as error:
         return _problem(error)
+
+
+def _folders() -> list[FolderStore]:
+    """The installation's, new and old. Raises NotFound where there is none."""
+    store = get_store()
+    both = (store.new, store.old) if isinstance(store, BothStores) else (store,)
+    folders = [each for each in both if isinstance(each, FolderStore)]
+    if not folders:
+        raise NotFound
+    return folders
+
+
+def _named(folders: Sequence[FolderStore], name: str) -> FolderStore:
+    """The one that gave the address. Raises NotFound."""
+    for each in folders:
+        if name in ("", each.name):
+            return each
+    raise NotFound
 
 
 def _grant(token: str, method: str) -> Grant:
@@ -66,8 +87,19 @@ def _receive(request: HttpRequest, store: FolderStore, grant: Grant) -> HttpResp
         raise TooLarge(_("内容比登记的大，请核对文件"))
     if length != grant.size:
         raise Malformed(_("内容的长度与登记的不符，请重新上传"))
-    written = store.receive(grant, _body(request, grant.size))
+    body = _checked(_body(request, grant.size), request.headers.get("Content-MD5", ""))
+    written = store.receive(grant, body)
     return HttpResponse(status=200, headers={"ETag": f'"{written.sha256}"'})
+
+
+def _checked(chunks: Iterator[bytes], content_md5: str) -> Iterator[bytes]:
+    """The same; at its end raises Malformed where the sender's MD5 (RFC 1864) is not the body's."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if content_md5 and content_md5.strip() != base64.b64encode(digest.digest()).decode():
+        raise Malformed(_("内容在途中损坏，请重新上传"))
 
 
 def _content_length(request: HttpRequest) -> int:
@@ -94,31 +126,60 @@ def _send(request: HttpRequest, store: FolderStore, grant: Grant) -> HttpRespons
         file = store.open(grant.place)
     except ObjectMissing:
         raise NotFound from None
-    response = _streamed(request, file)
-    response.headers["Content-Type"] = grant.content_type
-    response.headers["Content-Disposition"] = disposition(grant.filename, grant.content_type)
+    facts = os.fstat(file.fileno())
+    etag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
+    response = _answer(request, file, facts.st_size, etag)
+    if response.status_code in (200, 206):
+        response.headers["Content-Type"] = grant.content_type
+        response.headers["Content-Disposition"] = disposition(grant.filename, grant.content_type)
+    response.headers["ETag"] = etag
+    response.headers["Accept-Ranges"] = "bytes"
     response.headers["Cache-Control"] = kept_for(grant.expires - int(clock.now().timestamp()))
     # What people upload never runs here as a page of ours.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
 
 
-def _streamed(request: HttpRequest, file: BinaryIO) -> StreamingHttpResponse:
-    if not isinstance(request, ASGIRequest):
-        return FileResponse(file)
-    # Under ASGI Django would gather a synchronous iterator whole before it sends.
-    size = file.seek(0, 2)
-    file.seek(0)
-    return StreamingHttpResponse(_async_chunks(file), headers={"Content-Length": str(size)})
-
-
-async def _async_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    read = sync_to_async(file.read, thread_sensitive=False)
-    try:
-        while chunk := await read(CHUNK * 4):
-            yield chunk
-    finally:
+def _answer(request: HttpRequest, file: BinaryIO, size: int, etag: str) -> HttpResponseBase:
+    """The whole, a part of it, or why not."""
+    if unchanged(request.headers, etag=etag):
         file.close()
+        return HttpResponse(status=304)
+    try:
+        span = wanted(request.headers, etag=etag, size=size)
+    except OutOfRange:
+        file.close()
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    if span is None:
+        return _streamed(request, file, Span(0, size))
+    response = _streamed(request, file, span)
+    response.status_code = 206
+    response.headers["Content-Range"] = span.content_range(size)
+    return response
+
+
+def _streamed(request: HttpRequest, file: BinaryIO, span: Span) -> StreamingHttpResponse:
+    file.seek(span.start)
+    # Under ASGI Django would gather a synchronous iterator whole before it sends.
+    under_asgi = isinstance(request, ASGIRequest)
+    chunks = _async_chunks(file, span.size) if under_asgi else _chunks(file, span.size)
+    response = StreamingHttpResponse(chunks, headers={"Content-Length": str(span.size)})
+    # A client that leaves before the first chunk would leave the file open.
+    response._resource_closers.append(file.close)  # type: ignore[attr-defined]
+    return response
+
+
+def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while size and (chunk := file.read(min(CHUNK * 4, size))):
+        size -= len(chunk)
+        yield chunk
+
+
+async def _async_chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    read = sync_to_async(file.read, thread_sensitive=False)
+    while size and (chunk := await read(min(CHUNK * 4, size))):
+        size -= len(chunk)
+        yield chunk
 
 
 def _problem(error: DuxueError) -> JsonResponse:

@@ -25,6 +25,7 @@ from media_storage.formats import Format, format_of
 from media_storage.models import Facts, MediaObject, Rendition, extension_of
 from media_storage.refusals import Reason, Refused
 from media_storage.results import SmallPicture, Told, understood
+from media_storage.services import judge
 from media_storage.signals import media_processed, media_shown
 from media_storage.stores import ObjectMissing, get_store
 from server.core import clock, schedule, work
@@ -47,8 +48,8 @@ UNFINISHED = (State.STORED, State.PROCESSING)
 
 
 def rows() -> QuerySet[MediaObject]:
-    """Every object: those without work have no due moment."""
-    return MediaObject.objects.all()
+    """Every object save those that media_storage.receiving looks at."""
+    return MediaObject.objects.exclude(state=State.ARRIVED)
 
 
 def process(media: MediaObject) -> None:
@@ -57,6 +58,7 @@ def process(media: MediaObject) -> None:
         return
     rows().filter(id=media.id, state=State.STORED).update(state=State.PROCESSING)
     try:
+        _check_type(media)
         _process(media)
     except Refused as refused:
         _reject(media, refused.code, refused.cause)
@@ -71,6 +73,13 @@ def process(media: MediaObject) -> None:
         raise work.PermanentFailure(f"no bytes in the store: {media.key}") from missing
     except StoreUnavailable as down:
         raise work.TemporaryFailure(str(down)) from down
+
+
+def _check_type(media: MediaObject) -> None:
+    """Bytes that went past this server were looked at by nobody yet."""
+    store = get_store()
+    if store.direct and (rejection := judge(media, store)):
+        raise Refused(rejection, "by its beginning")
 
 
 def _disturbed_tries(media: MediaObject) -> int:

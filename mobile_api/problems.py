@@ -102,7 +102,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(
         problem(request, status, ours),
         status,
-        headers=headers | _usual(status),
+        headers=headers | usual_headers(status),
         content_type=MEDIA_TYPE,
     )
 
@@ -134,7 +134,7 @@ def problem_response(request: HttpRequest, error: DuxueError, status: int = 0) -
     return JsonResponse(
         problem(request, status, error),
         status=status,
-        headers=_usual(status),
+        headers=usual_headers(status),
         content_type=MEDIA_TYPE,
         json_dumps_params={"ensure_ascii": False},
     )
@@ -167,7 +167,8 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 # ---- from others' errors to ours --------------------------------------------------------------
 
 
-def _usual(status: int) -> dict[str, str]:
+def usual_headers(status: int) -> dict[str, str]:
+    """What every refusal with this status carries."""
     if status == 401:
         return {"WWW-Authenticate": CHALLENGE}
     return {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}

@@ -36,6 +36,11 @@ register_converter(NameConverter, "name")
 VERSION = "instruments/<name:form_id>/versions/<name:version>"
 
 v1: list[URLPattern | URLResolver] = [
+    # First, because they are tried in this order, and of a day's requests most are these.
+    path("media/<uuid:id>/complete", media.CompleteView.as_view()),
+    path("media", media.MediaView.as_view()),
+    path("media/<uuid:id>/upload", media.UploadView.as_view()),
+    path("media/<uuid:id>", media.OneMediaView.as_view()),
     path("auth/sessions", sessions.SessionsView.as_view()),
     path("auth/sessions/current", sessions.CurrentSessionView.as_view()),
     path("me", me.MeView.as_view()),
@@ -74,13 +79,9 @@ v1: list[URLPattern | URLResolver] = [
     path("submissions/<uuid:id>/receipts", receipts.SubmissionReceiptsView.as_view()),
     path("receipts/keys", receipts.KeysView.as_view()),
     path("receipts/days", receipts.DaysView.as_view()),
-    path("media", media.MediaView.as_view()),
-    path("media/<uuid:id>", media.OneMediaView.as_view()),
-    path("media/<uuid:id>/upload", media.UploadView.as_view()),
-    path("media/<uuid:id>/complete", media.CompleteView.as_view()),
     path("media/<uuid:id>/blur-boxes", sharing.BlurBoxesView.as_view()),
-    path("flags/<uuid:id>/notes", flags.FlagNotesView.as_view()),
     path("media/<uuid:id>/original", care.OriginalView.as_view()),
+    path("flags/<uuid:id>/notes", flags.FlagNotesView.as_view()),
     path("findings", findings.FindingsView.as_view()),
     path("findings/matrix", findings.MatrixView.as_view()),
     path("findings/<uuid:id>", findings.FindingView.as_view()),

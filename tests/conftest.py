@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from tests.services import POSTGRES, REDIS, SWIFT, Missing, Service, running
+from tests.services import CEPH, POSTGRES, REDIS, SWIFT, Missing, Service, running
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -70,6 +70,12 @@ def s3_url() -> Iterator[str]:
     One server serves all workers and both passes of `make test`.
     """
     yield from _address_of(SWIFT)
+
+
+@pytest.fixture(scope="session")
+def ceph_url() -> Iterator[str]:
+    """The same on Ceph's radosgw."""
+    yield from _address_of(CEPH)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ _CHOSEN_BY_TESTS = (
     "CHANNEL_URL",
     "DEBUG",
     "DUXUE_ENV",
+    "MEDIA_STORE_OLD_URL",
     "MEDIA_STORE_URL",
     "PUBLIC_URL",
     "PUSH_URL",

@@ -1,13 +1,15 @@
 """The port to the object store: what every store can do, and the one that MEDIA_STORE_URL names.
 
     folder:///abs/path
-    s3://ACCESS:SECRET@host:port/bucket?region=us-east-1&scheme=http&path_style=1
+    s3://ACCESS:SECRET@host:port/bucket?region=us-east-1&scheme=http&path_style=1&checksum=content-sha256
 
 Bytes come in by two ways. Through this server: `write` streams them to their key. From the phone
-directly: `upload_urls` signs addresses for what is still missing, and `complete_upload` puts what
-arrived under its key. A signed address never reaches a completed object: single uploads land beside
-it and are moved, unless they are verified already; multipart ones end with their upload id. So bytes
-that were verified stay as they are.
+directly, in two steps: `upload_urls` signs addresses for what is still missing; `arrived` looks
+whether all is there, and `take_in`, which reads the bytes, puts them under their key.
+
+No address reaches an object that was verified: where the store checks the SHA-256 that is signed into
+the address, a single upload goes straight under its key, and the address can only ever put the same
+bytes there; everything else lands beside it. So bytes that were verified stay as they are.
 
     StoreError
     ├── ObjectMissing   no bytes under this key
@@ -19,11 +21,11 @@ A store that does not answer raises media_storage.errors.StoreUnavailable.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 from urllib.parse import quote
 
 from django.conf import settings
@@ -38,9 +40,16 @@ UPLOAD_TIME = timedelta(hours=12)
 
 MULTIPART_ABOVE = 8 * 1024 * 1024
 MIN_PART_SIZE = 5 * 1024 * 1024  # S3's smallest, save for the last
+PIECE_SIZE = 256 * 1024
+"""A part for a weak link, see docs/adr/0015: a break costs half of it on average."""
 MAX_PARTS = 1000  # what S3 lists in one answer
 
+TRASH = "trash/"
+"""Where the sweeper lays what nobody names, before it is deleted."""
+
 Strategy = Literal["single", "multipart"]
+Link = Literal["", "weak", "good"]
+"""What the phone says of its line; empty where it does not say."""
 
 
 class StoreError(Exception):
@@ -115,6 +124,30 @@ class Expected:
     sha256: str
     content_type: str
     upload_id: str = ""
+    link: Link = ""
+
+    @property
+    def declared(self) -> Written:
+        return Written(size=self.size, sha256=self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing says. `modified`: when it came under this key."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HalfDone:
+    """Bytes of an upload that lie beside their key. `forget` removes them."""
+
+    key: str
+    upload_id: str
+    modified: datetime
+    forget: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +165,9 @@ class Erased:
 class Store(Protocol):
     """The contract; tests/media_storage/test_stores.py holds every store to it."""
 
-    direct: ClassVar[bool]
-    """Uploads and downloads go to another server than this one."""
+    @property
+    def direct(self) -> bool:
+        """Uploads go to another server than this one, which has seen nothing of their bytes."""
 
     def create(self) -> None:
         """Make the bucket or folder; nothing if it is there."""
@@ -143,6 +177,9 @@ class Store(Protocol):
 
     def read(self, key: str) -> Iterator[bytes]:
         """The bytes in pieces. Raises ObjectMissing at the first."""
+
+    def head(self, key: str, size: int) -> bytes:
+        """At most the first `size` bytes. Raises ObjectMissing."""
 
     def size(self, key: str) -> int:
         """Raises ObjectMissing."""
@@ -156,10 +193,18 @@ class Store(Protocol):
         `fresh`: nothing can have arrived, so a look into the store is spared.
         """
 
-    def complete_upload(self, expected: Expected) -> Written | None:
-        """Put what arrived under its key; nothing if that was done. Raises ObjectMissing, PartsMissing.
+    def arrived(self, expected: Expected) -> Written | None:
+        """Whether all is there, without reading it. Raises ObjectMissing, PartsMissing.
 
-        What the store itself measured, and then only the expected bytes are under the key; or None.
+        What the store itself measured: the declared bytes are under the key, or others were sent. None:
+        nobody has measured yet, see `take_in`.
+        """
+
+    def take_in(self, expected: Expected) -> Written:
+        """Join what arrived, put it under its key, and measure it. Raises ObjectMissing, PartsMissing.
+
+        Reads every byte. The same again gives the same. Other bytes than the declared may be left
+        under the key: whoever asked gives the object a new one.
         """
 
     def abort_upload(self, key: str, upload_id: str) -> None:
@@ -171,11 +216,20 @@ class Store(Protocol):
         Nobody was told of it. Uploads by phones stay: they may be resumed. Returns how many.
         """
 
+    def listed(self, prefix: str = "", *, after: str = "") -> Iterator[StoredObject]:
+        """What is stored, in the order of the keys' bytes, from behind `after`; phones' uploads apart."""
+
+    def uploads(self) -> Iterator[HalfDone]:
+        """What phones have begun to upload and nobody has taken in."""
+
+    def move(self, key: str, to: str) -> None:
+        """Give an object another key, replacing what is there. Raises ObjectMissing."""
+
     def erase(self, key: str, *, upload_id: str = "") -> Erased:
         """Remove every trace of an object; nothing if there is none.
 
         The object, what was made from it (all keys that begin with its key), what phones uploaded for
-        it, whole or half, and the versions that the store keeps of all these. Raises StoreUnavailable,
+        it, whole or half, what the sweeper laid into the trash, and the versions that the store keeps of all these. Raises StoreUnavailable,
         also where the store refuses to let go of something.
         """
 
@@ -200,24 +254,34 @@ def exists(store: Store, key: str) -> bool:
     return True
 
 
-def is_multipart(size: int) -> bool:
-    """Whether an object of this size is uploaded in parts, so that a weak link can resume it."""
-    return size > MULTIPART_ABOVE
+def part_size(size: int, *, link: Link = "", resumed: bool = False) -> int:
+    """Of how many bytes the parts of an upload are; 0 for one PUT of all.
+
+    A line that is called good, or a photo that nobody has tried to send yet, takes the fewest
+    requests. Everything else goes in pieces that are small enough to be sent again.
+    """
+    if size <= 2 * PIECE_SIZE:
+        return 0
+    if link == "good":
+        return MIN_PART_SIZE if size > MULTIPART_ABOVE else 0
+    if link == "weak" or resumed or size > MULTIPART_ABOVE:
+        return PIECE_SIZE
+    return 0
 
 
-def slices(size: int) -> list[Slice]:
-    """How an object is cut: all parts alike, the last one the rest."""
-    each = max(MIN_PART_SIZE, -(-size // MAX_PARTS))
+def slices(size: int, each: int) -> list[Slice]:
+    """How an object is cut: parts of `each` bytes, the last one the rest; more where these were too many."""
+    each = max(each, -(-size // MAX_PARTS))
     return [
         Slice(number, offset, min(each, size - offset))
         for number, offset in enumerate(range(0, size, each), start=1)
     ]
 
 
-def missing_parts(size: int, received: Iterable[Received]) -> list[Slice]:
+def missing_parts(cut: Iterable[Slice], received: Iterable[Received]) -> list[Slice]:
     """The parts that have not arrived with their right size."""
     arrived = {part.number: part.size for part in received}
-    return [each for each in slices(size) if arrived.get(each.number) != each.size]
+    return [each for each in cut if arrived.get(each.number) != each.size]
 
 
 def disposition(filename: str, content_type: str) -> str:
@@ -268,5 +332,14 @@ def open_store(url: str) -> Store:
 
 
 def get_store() -> Store:
-    """The store of this installation."""
-    return open_store(settings.MEDIA_STORE_URL)
+    """The store of this installation, before an older one where objects are still to be moved."""
+    old: str = settings.MEDIA_STORE_OLD_URL
+    return open_both(settings.MEDIA_STORE_URL, old) if old else open_store(settings.MEDIA_STORE_URL)
+
+
+@cache
+def open_both(new_url: str, old_url: str) -> Store:
+    """Two stores as one while objects move. Raises ImproperlyConfigured."""
+    from media_storage.stores.both import BothStores
+
+    return BothStores(open_store(new_url), open_store(old_url))

@@ -23,6 +23,16 @@ from server.sharing.showing import (
     state_for_reader,
 )
 
+LINK = (
+    "How the phone finds its line. `weak`: pieces of 256 KB, little is sent again after a break. "
+    "`good`: the fewest requests."
+)
+LINKS = ["weak", "good"]
+
+
+class UploadQuery(Shape):
+    link = serializers.ChoiceField(choices=LINKS, required=False, default="", help_text=LINK)
+
 
 class MediaIn(Shape):
     id = serializers.UUIDField()
@@ -32,6 +42,7 @@ class MediaIn(Shape):
     sha256 = serializers.CharField(max_length=64)
     taken_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     location = Place(required=False, allow_null=True, default=None)
+    link = serializers.ChoiceField(choices=LINKS, required=False, default="", help_text=LINK)
     origin = serializers.ChoiceField(
         choices=MediaObject.Origin.choices,
         required=False,
@@ -62,6 +73,7 @@ class MediaBody(msgspec.Struct):
     sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64, pattern=r"\A\S+\Z")]
     taken_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     location: PlaceBody | None = None
+    link: Literal["", "weak", "good"] = ""
     origin: Literal["", "camera", "gallery"] = ""
 
 
@@ -96,6 +108,8 @@ class DeclaredOut(Shape):
 
 
 class CompletedOut(Shape):
+    """Forget the file when the state is none of `declared` and `arrived`."""
+
     id = serializers.UUIDField()
     state = serializers.ChoiceField(choices=MediaObject.State.choices)
     reason = serializers.CharField(source="reject_reason", help_text="Why it was rejected.")

@@ -158,7 +158,7 @@ def with_attachments(rows: QuerySet[Submission]) -> QuerySet[Submission]:
 def missing(prefix: str = "") -> Q:
     """Files that a document names and that have not arrived."""
     return Q(**{f"{prefix}media": None, f"{prefix}name__isnull": False}) | Q(
-        **{f"{prefix}media__state": MediaObject.State.DECLARED}
+        **{f"{prefix}media__state__in": [MediaObject.State.DECLARED, MediaObject.State.ARRIVED]}
     )
 
 

@@ -32,7 +32,11 @@ CHANGES = 500
 MEDIA = 500
 SECONDS = 2.0
 RECOUNT = timedelta(days=1)
-WITHOUT_BYTES = (MediaObject.State.DECLARED, MediaObject.State.DELETED)
+WITHOUT_BYTES = (
+    MediaObject.State.DECLARED,
+    MediaObject.State.ARRIVED,
+    MediaObject.State.DELETED,
+)
 
 Place = tuple[UUID | None, UUID | None, str]
 """Activity, school, state: what a sum is of."""

@@ -31,6 +31,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from media_storage.errors import StoreUnavailable
+from media_storage.keys import KeySource
+from media_storage.keys import register as register_keys
 from media_storage.models import MediaObject, Rendition, new_key
 from media_storage.services import READ_TIME
 from media_storage.stores import ObjectMissing, get_store
@@ -604,6 +606,10 @@ def keys_in_use() -> QuerySet[Export, str]:
     return Export.objects.filter(state__in=(*UNFINISHED, State.READY)).values_list("key", flat=True)
 
 
+def _ready(rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+    return rows.filter(state=State.READY)
+
+
 def _erase(key: str) -> None:
     get_store().erase(key)
 
@@ -651,6 +657,7 @@ PUMP = work.Pump(
 
 
 def start() -> None:
-    """Make the pump known; called when the app is ready."""
+    """Make the pump and the keys known; called when the app is ready."""
     work.register(PUMP)
+    register_keys(KeySource(name="exports", rows=keys_in_use, stored=_ready))
     schedule.every("care.exports", timedelta(minutes=10), expire_old)

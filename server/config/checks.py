@@ -26,6 +26,7 @@ def urls_are_understood(**kwargs: Any) -> Sequence[CheckMessage]:
     """E001: a URL that chooses a part of the world has a scheme that we know."""
     urls = {
         "MEDIA_STORE_URL": STORE_SCHEMES,
+        **({"MEDIA_STORE_OLD_URL": STORE_SCHEMES} if settings.MEDIA_STORE_OLD_URL else {}),
         "CHANNEL_URL": CHANNEL_SCHEMES,
         "PUSH_URL": PUSH_SCHEMES,
     }

@@ -124,6 +124,8 @@ else:
     )
 
 MEDIA_STORE_URL = env.str("MEDIA_STORE_URL", default=f"folder://{VAR_DIR / 'media'}")
+# Where objects may still lie that were not moved to MEDIA_STORE_URL yet (docs/stores.md).
+MEDIA_STORE_OLD_URL = env.str("MEDIA_STORE_OLD_URL", default="")
 CHANNEL_URL = env.str("CHANNEL_URL", default="memory://")
 PUSH_URL = env.str("PUSH_URL", default="log://")
 
@@ -188,6 +190,11 @@ MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=100 * 1024 * 1024)
 """One OpenRosa request, and one declared media object of the largest kind."""
 REFUSED_DOCUMENT_DAYS = env.int("REFUSED_DOCUMENT_DAYS", default=30)
 """How long the office can still read what a phone sent and we refused."""
+MEDIA_UPLOAD_KEPT_DAYS = env.int("MEDIA_UPLOAD_KEPT_DAYS", default=30)
+"""How long a half-done upload waits for its phone to go on."""
+MEDIA_SWEEP_GRACE_DAYS = env.int("MEDIA_SWEEP_GRACE_DAYS", default=14)
+MEDIA_TRASH_DAYS = env.int("MEDIA_TRASH_DAYS", default=14)
+"""What no row names goes to the store's trash after the one, and is deleted after the other."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_DOCUMENT_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 

@@ -75,13 +75,13 @@ class Phone:
                 "origin": "camera",
             },
         )
-        start = 0
         for part in declared["upload"]["parts"]:
-            piece = picture[start : start + part["size"]]
-            start += part["size"]
+            piece = picture[part["offset"] : part["offset"] + part["size"]]
             answer = httpx.put(part["url"], content=piece, headers=part["headers"])
             answer.raise_for_status()
-        self.post(f"media/{media_id}/complete", {})
+        # "arrived": the server still reads it, and the phone keeps its copy until it is "stored".
+        while self.post(f"media/{media_id}/complete", {})["state"] == "arrived":
+            time.sleep(1)
         return media_id
 
     def _send(

@@ -41,6 +41,7 @@ ICONS = {
 }
 STATE_ICONS = {
     State.DECLARED.value: "cloud_upload",
+    State.ARRIVED.value: "hourglass_top",
     State.STORED.value: "hourglass_top",
     State.PROCESSING.value: "hourglass_top",
     State.REJECTED.value: "broken_image",
@@ -245,6 +246,8 @@ def _notes(media: MediaObject) -> Iterator[Shown]:
         yield shown(State(media.state))
     elif not may_open_original(media) and _copy_is_to_come(media):
         yield Shown(GREY, _("共享图正在生成"))
+    if media.lost_at:
+        yield Shown(RED, _("文件缺失"))
     if media.note:
         yield Shown(GREY, media.note)
 

@@ -50,6 +50,7 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
     Delivery.State: {"pending": GREY, "sent": BLUE, "delivered": GREEN, "dead": RED},
     MediaObject.State: {
         "declared": GREY,
+        "arrived": BLUE,
         "stored": BLUE,
         "processing": BLUE,
         "ready": GREEN,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from datetime import datetime
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
@@ -76,11 +77,8 @@ class StandingInsert(Generic[M]):
 
     def __call__(self, row: M) -> bool:
         """False where there is a row with this key."""
-        values = [
-            field.get_db_prep_save(getattr(row, field.attname), connection)
-            for field in self._fields
-        ]
-        return _changed(self._sql, values) == 1
+        values = [(field, getattr(row, field.attname)) for field in self._fields]
+        return _changed(self._sql, _prepared(values)) == 1
 
     @cached_property
     def _fields(self) -> list[Field[Any, Any]]:
@@ -104,11 +102,12 @@ class StandingUpdate:
         self.model, self.sets, self.where = model, sets, where
 
     def __call__(self, values: Mapping[str, Any], found: Mapping[str, Any]) -> int:
-        parameters = [
-            *(self._field(name).get_db_prep_save(values[name], connection) for name in self.sets),
-            *(self._field(name).get_db_prep_save(found[name], connection) for name in self.where),
-        ]
-        return _changed(self._sql, parameters)
+        given = [*(values[name] for name in self.sets), *(found[name] for name in self.where)]
+        return _changed(self._sql, _prepared(zip(self._fields, given, strict=True)))
+
+    @cached_property
+    def _fields(self) -> list[Field[Any, Any]]:
+        return [self._field(name) for name in (*self.sets, *self.where)]
 
     def _field(self, name: str) -> Field[Any, Any]:
         return cast("Field[Any, Any]", self.model._meta.get_field(name))
@@ -118,6 +117,19 @@ class StandingUpdate:
         sets = ", ".join(f"{_quoted(self._field(name).column)} = %s" for name in self.sets)
         where = " AND ".join(f"{_quoted(self._field(name).column)} = %s" for name in self.where)
         return f"UPDATE {_quoted(self.model._meta.db_table)} SET {sets} WHERE {where}"  # noqa: S608 - our models' names
+
+
+_AS_THEY_ARE = {str, float, UUID, datetime, type(None)}
+"""What psycopg and PostgreSQL take as it is; Django looks at each for a tenth of the statement's time."""
+
+
+def _prepared(values: Iterable[tuple[Field[Any, Any], Any]]) -> list[Any]:
+    ours = connections[DEFAULT_DB_ALIAS]
+    as_they_are = _AS_THEY_ARE if ours.vendor == "postgresql" else set()
+    return [
+        value if type(value) in as_they_are else field.get_db_prep_save(value, ours)
+        for field, value in values
+    ]
 
 
 def _quoted(name: str | None) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from django.conf import settings
@@ -98,7 +98,7 @@ def open_session(
                 "user": user,
                 "name": device_name,
                 "platform": platform,
-                "token_digest": _digest(token),
+                "token_digest": digest_of(token),
                 "token_expires_at": clock.now() + timedelta(days=settings.DEVICE_TOKEN_DAYS),
                 "last_seen_at": clock.now(),
                 "revoked_at": None,
@@ -122,7 +122,7 @@ def open_odk_session(user: User) -> Device:
             "name": ODK_DEVICE,
             "platform": "odk",
             # Nobody has this token: the device is opened by its key alone.
-            "token_digest": _digest(secrets.token_urlsafe(32)),
+            "token_digest": digest_of(secrets.token_urlsafe(32)),
             "token_expires_at": open_until,
             "last_seen_at": clock.now(),
         },
@@ -183,12 +183,50 @@ def device_for_token(token: str) -> Device:
 
     Raises TokenUnknown, TokenRevoked, TokenExpired, AccountInactive.
     """
-    return _usable(_BY_TOKEN.first(_digest(token)))
+    return _usable(_BY_TOKEN.first(digest_of(token)))
 
 
 _BY_TOKEN = StandingQuery(
     lambda digest: Device.objects.select_related("user").filter(token_digest=digest).order_by(), str
 )
+ORDINARY = ("revoked_at", "token_expires_at", "last_seen_at", "user__is_active", "user__language")
+"""Of a device: what `is_ordinary` wants, and its person's language."""
+
+_ORDINARY_BY_TOKEN = StandingQuery(
+    lambda digest: (
+        Device.objects.filter(token_digest=digest).order_by().values_list("user_id", *ORDINARY)
+    ),
+    str,
+)
+
+
+def ordinary_person(token: str) -> tuple[UUID, str] | None:
+    """The id and the language of the token's person, by columns alone.
+
+    None where `device_for_token` would refuse or has something to write down.
+    """
+    found = _ORDINARY_BY_TOKEN.first_values(digest_of(token))
+    if found is None or not is_ordinary(*found[1:-1]):
+        return None
+    return found[0], found[-1]
+
+
+def is_ordinary(
+    revoked_at: datetime | None,
+    token_expires_at: datetime,
+    last_seen_at: datetime,
+    is_active: bool,
+) -> bool:
+    """A device that may go on, and was seen lately."""
+    moment = clock.now()
+    return (
+        revoked_at is None
+        and moment < token_expires_at
+        and moment - last_seen_at < SEEN_EVERY
+        and is_active
+    )
+
+
 _BY_ID = StandingQuery(
     lambda id: Device.objects.select_related("user").filter(id=id).order_by(), UUID
 )
@@ -216,7 +254,7 @@ def device_known_lately(secret: str) -> Device | None:
     It lets the accept path read a body before it asks the database; what it then writes carries
     `usable_device` as a condition, or asks by `device_of_now` first. The object is shared: only read it.
     """
-    found = _lately.get(_digest(secret))
+    found = _lately.get(digest_of(secret))
     return found[1] if found and found[0] > time.monotonic() else None
 
 
@@ -224,7 +262,7 @@ def remember_device(secret: str, device: Device) -> None:
     """Let `device_known_lately` find it."""
     if len(_lately) >= LATELY_KEPT:
         _lately.clear()
-    _lately[_digest(secret)] = time.monotonic() + LATELY_SECONDS, device
+    _lately[digest_of(secret)] = time.monotonic() + LATELY_SECONDS, device
 
 
 def device_of_now(device: Device) -> Device:
@@ -269,7 +307,7 @@ def _note_seen(device: Device) -> None:
         device.last_seen_at = moment
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -320,7 +358,7 @@ def new_openrosa_password(*, device: Device) -> str:
     password = secrets.token_urlsafe(18)
     secret = f"{device.user.username}:{OPENROSA_REALM}:{password}"
     device.openrosa_ha1 = hashlib.md5(secret.encode(), usedforsecurity=False).hexdigest()
-    device.openrosa_password_digest = _digest(password)
+    device.openrosa_password_digest = digest_of(password)
     device.save(update_fields=["openrosa_ha1", "openrosa_password_digest"])
     return password
 
@@ -329,7 +367,7 @@ def device_for_basic(username: str, password: str) -> Device:
     """The device of a generated password. Raises as `device_for_token` does."""
     return _usable(
         Device.objects.select_related("user")
-        .filter(openrosa_password_digest=_digest(password), user__username=username)
+        .filter(openrosa_password_digest=digest_of(password), user__username=username)
         .first()
     )
 

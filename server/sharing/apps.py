@@ -11,9 +11,9 @@ class SharingConfig(AppConfig):
 
     def ready(self) -> None:
         from server.core import schedule, work
-        from server.sharing import making, marking
-        from server.sharing.sweeping import sweep
+        from server.sharing import making, marking, sweeping
 
         marking.start()
+        sweeping.start()
         work.register(making.PUMP)
-        schedule.every("sharing.sweep", timedelta(minutes=1), sweep)
+        schedule.every("sharing.sweep", timedelta(minutes=1), sweeping.sweep)

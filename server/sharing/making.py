@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Annotated, Any, Literal
@@ -242,7 +242,7 @@ def _note_stale(media_id: Any, keys: Sequence[str]) -> None:
     locked.save(update_fields=["stale_keys"])
 
 
-def take_down(copies: Sequence[SharedCopy]) -> None:
+def take_down(copies: Iterable[SharedCopy]) -> None:
     """Withdraw copies that are locked by the caller, who marks them to be made anew."""
     for locked in copies:
         if _take_down(locked):

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.benchmarks import renditions, report, rows, shared
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
-from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, Unexpected
-from tests.benchmarks.verify import Wrong, settle, verify
+from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, WRITING, Unexpected
+from tests.benchmarks.verify import Wrong, settle, verify, verify_media
 from tests.services import Missing
 from tests.services.base import Failed
 
@@ -82,13 +82,13 @@ class Bench:
         """Not measured: threads, connections, prepared statements and compiled forms come to be."""
         seconds = min(1.0, self.options.seconds)
         self._product(scenario, clients=max(self.options.clients), seconds=seconds)
-        if scenario in SUBMITTING:
+        if scenario in WRITING:
             self._bare(scenario, clients=max(self.options.clients), seconds=seconds)
 
     def _figure(self, scenario: str, clients: int) -> report.Figure:
         ours, bare = [], []
         for _number in range(self.options.runs):
-            if scenario in SUBMITTING:
+            if scenario in WRITING:
                 bare.append(self._bare(scenario, clients, self.options.seconds))
             ours.append(self._product(scenario, clients, self.options.seconds))
         return report.figure(scenario, clients, ours, bare)
@@ -100,6 +100,9 @@ class Bench:
         if scenario in SUBMITTING:
             version = self.world.plan["version"]
             verify(**place, scenario=scenario, version=version, stored=outcome.stored)
+        elif scenario in WRITING:
+            verify_media(**place, stored=outcome.stored)
+        if scenario in WRITING:
             settle(**place)
         return outcome
 

@@ -74,8 +74,7 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
 
 
 def _declare(environ: Environ) -> bytes:
-    _read(environ["wsgi.input"])
-    media = uuid4()
+    media = UUID(json.loads(environ["wsgi.input"].read())["id"])
     _commit(*_insert(("media_storage_mediaobject",), _media(media, size=0, digest="0" * 64)))
     part = {"number": 1, "url": f"http://localhost/store/{media}", "headers": {}}
     return json.dumps({"id": str(media), "upload": {"parts": [part]}}).encode()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.benchmarks.form import Documents
-from tests.benchmarks.traffic import SCENARIOS, Operation, Phone, Reply
+from tests.benchmarks.traffic import PHASES, SCENARIOS, Operation, Phone, Reply, has_more
 
 GRACE = 60.0
 RECEIVE_BYTES = 64 * 1024
@@ -66,6 +66,9 @@ class _Connection:
         self.received = bytearray()
         self.needed = 0
         """How long head and body of the reply are; 0 while the head is not whole."""
+
+    def has_more(self) -> bool:
+        return has_more(self.phone, self.begin)
 
     def start(self) -> None:
         self.began = time.perf_counter()
@@ -140,10 +143,31 @@ def run(load: Load) -> Outcome:
     try:
         if load.scenario == "sync":
             _drive(connections, seconds=GRACE, most=len(connections))  # what is not measured
+        if load.scenario == "declare":
+            return _drive_phases(connections, load)
         return _drive(connections, seconds=load.seconds, most=load.most)
     finally:
         for connection in connections:
             connection.socket.close()
+
+
+def _drive_phases(connections: list[_Connection], load: Load) -> Outcome:
+    """Declare for half of the time, upload all, complete all: counted are the first and the last."""
+    outcomes = []
+    for number, phase in enumerate(PHASES):
+        for connection in connections:
+            connection.begin = phase
+        seconds = load.seconds / 2 if number == 0 else GRACE
+        outcomes.append(_drive(connections, seconds=seconds, most=load.most))
+    declaring, _uploading, completing = outcomes
+    whole = Outcome(
+        seconds=declaring.seconds + completing.seconds,
+        cpu_seconds=declaring.cpu_seconds + completing.cpu_seconds,
+        stored=completing.stored,
+    )
+    both = zip(sorted(declaring.latencies), sorted(completing.latencies), strict=True)
+    whole.latencies = [one + other for one, other in both]
+    return whole
 
 
 def _drive(connections: list[_Connection], *, seconds: float, most: int) -> Outcome:
@@ -156,10 +180,12 @@ def _drive(connections: list[_Connection], *, seconds: float, most: int) -> Outc
     began, cpu = time.perf_counter(), time.process_time()
     end = began + seconds
     left = most
+    waiting = 0
     for connection in connections[:left]:
-        connection.start()
-        left -= 1
-    waiting = min(most, len(connections))
+        if connection.has_more():
+            connection.start()
+            left -= 1
+            waiting += 1
     while waiting:
         ready = poll.poll(GRACE)
         if not ready or time.perf_counter() > end + GRACE:
@@ -177,7 +203,7 @@ def _drive(connections: list[_Connection], *, seconds: float, most: int) -> Outc
             outcome.latencies.append(now - connection.began)
             if stored:
                 outcome.stored.append((stored, connection.phone.documents.visit_id))
-            if now < end and left > 0:
+            if now < end and left > 0 and connection.has_more():
                 left -= 1
                 connection.start()
             else:

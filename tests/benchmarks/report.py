@@ -23,6 +23,7 @@ TITLES = {
     "openrosa_photo": "OpenRosa, photo of 200 KB",
     "json": "JSON API",
     "json_photo": "JSON API, photo of 200 KB",
+    "declare": "photo declared and completed",
     "form_list": "formList",
     "sync": "unchanged sync",
 }

@@ -7,6 +7,7 @@ id of what it stored. It says what it expects and raises Unexpected for anything
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,9 @@ class Phone:
     key: str
     token: str
     cursor: str = ""
+    declared: deque[tuple[str, Any]] = field(default_factory=deque)
+    uploaded: deque[str] = field(default_factory=deque)
+    """Photos, by the id of the submission that they could belong to; the first with their parts."""
     bearer: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +85,38 @@ def json_api(phone: Phone) -> Operation:
 def json_api_photo(phone: Phone) -> Operation:
     """Declare, upload to the store, complete, and name the photo in the submission."""
     submission_id = str(uuid4())
+    part = yield from _declare(phone, submission_id)
+    yield from _upload(submission_id, part)
+    yield from _complete(phone, submission_id)
+    told = f"X-Media: {media_id(submission_id)}\r\n".encode()
+    return (yield from _put_submission(phone, submission_id, photo=True, told=told))
+
+
+def declare(phone: Phone) -> Operation:
+    """A photo is announced, and that is all for now."""
+    submission_id = str(uuid4())
+    part = yield from _declare(phone, submission_id)
+    phone.declared.append((submission_id, part))
+    return ""
+
+
+def upload(phone: Phone) -> Operation:
+    """What was declared is sent."""
+    submission_id, part = phone.declared.popleft()
+    yield from _upload(submission_id, part)
+    phone.uploaded.append(submission_id)
+    return ""
+
+
+def complete(phone: Phone) -> Operation:
+    """What was sent is completed."""
+    submission_id = phone.uploaded.popleft()
+    yield from _complete(phone, submission_id)
+    return submission_id
+
+
+def _declare(phone: Phone, submission_id: str) -> Generator[Request, Reply, Any]:
+    """The part that is to be sent; the reference gives the photo an id of its own."""
     declaration = {
         "id": media_id(submission_id),
         "filename": PHOTO_NAME,
@@ -90,14 +126,19 @@ def json_api_photo(phone: Phone) -> Operation:
         "taken_at": "2026-11-05T09:20:00+08:00",
     }
     declared = _expect((yield _json(phone, "POST", "/api/v1/media", declaration)), 201)
-    media = json.loads(declared.body)
-    [part] = media["upload"]["parts"]
+    [part] = json.loads(declared.body)["upload"]["parts"]
+    return part
+
+
+def _upload(submission_id: str, part: Any) -> Generator[Request, Reply, None]:
     sent = "".join(f"{name}: {value}\r\n" for name, value in part["headers"].items()).encode()
     address = urlsplit(part["url"]).path
     _expect((yield _request("PUT", address, sent, [photo_of(submission_id)])), 200)
-    _expect((yield _json(phone, "POST", f"/api/v1/media/{media['id']}/complete", {})), 200)
-    told = f"X-Media: {media['id']}\r\n".encode()
-    return (yield from _put_submission(phone, submission_id, photo=True, told=told))
+
+
+def _complete(phone: Phone, submission_id: str) -> Generator[Request, Reply, None]:
+    path = f"/api/v1/media/{media_id(submission_id)}/complete"
+    _expect((yield _json(phone, "POST", path, {})), 200)
 
 
 def _put_submission(
@@ -127,15 +168,27 @@ def unchanged_sync(phone: Phone) -> Operation:
             return ""
 
 
+PHASES: tuple[Scenario, ...] = (declare, upload, complete)
+"""Of the scenario `declare`, one after the other: the uploads between are not counted."""
+
 SCENARIOS: dict[str, Scenario] = {
     "openrosa": openrosa,
     "openrosa_photo": openrosa_photo,
     "json": json_api,
     "json_photo": json_api_photo,
+    "declare": declare,
     "form_list": form_list,
     "sync": unchanged_sync,
 }
 SUBMITTING = ("openrosa", "openrosa_photo", "json", "json_photo")
+WRITING = (*SUBMITTING, "declare")
+"""Those that have a reference."""
+
+
+def has_more(phone: Phone, scenario: Scenario) -> bool:
+    """Whether a phone can begin another one."""
+    waiting = {upload: phone.declared, complete: phone.uploaded}
+    return scenario not in waiting or bool(waiting[scenario])
 
 
 def multipart(documents: Documents, submission_id: str, *, photo: bool) -> list[bytes]:

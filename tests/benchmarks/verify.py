@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.benchmarks.form import PHOTO_NAME, Documents, photo_of
+from tests.benchmarks.form import PHOTO_NAME, Documents, media_id, photo_of
 
 BATCH = 500
 
@@ -37,6 +37,22 @@ def verify(
             _changes(connection, batch)
             if scenario.endswith("_photo"):
                 _photos(connection, batch, media)
+
+
+def verify_media(*, database_url: str, media: Path, stored: Sequence[tuple[str, str]]) -> None:
+    """Each photo that was completed is stored, byte for byte. Raises Wrong."""
+    ids = {media_id(submission_id): submission_id for submission_id, _visit in stored}
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT id::text, key FROM media_storage_mediaobject"
+            " WHERE state IN ('stored', 'processing', 'ready') AND id = ANY(%s::uuid[])",
+            [list(ids)],
+        ).fetchall()
+    if len(rows) != len(stored):
+        raise Wrong(f"{len(stored)} photos were completed, {len(rows)} are stored")
+    for id_, key in rows:
+        if (media / "objects" / key).read_bytes() != photo_of(ids[id_]):
+            raise Wrong(f"the photo {id_} is not stored as it was sent")
 
 
 def settle(*, database_url: str, media: Path) -> None:

@@ -269,7 +269,7 @@ class App(Phone):
                     "POST complete", lambda: self.call("POST", f"{path}/complete"), leave=(409,)
                 )
                 if done.status == 200:
-                    return
+                    return  # 202: the server still reads it
             pause()
 
     def _send_part(self, photo: Photo, part: Mapping[str, Any]) -> bool:

@@ -247,6 +247,7 @@ def _counts() -> dict[str, int]:
 
 def _orphans() -> set[str]:
     """What requests left in the store that were killed before their commit: waste, not loss."""
+    from media_storage import witness
     from media_storage.models import MediaObject, Rendition
     from media_storage.stores import get_store
     from media_storage.stores.folder import FolderStore
@@ -258,6 +259,7 @@ def _orphans() -> set[str]:
     else:
         pages = store.client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket)  # type: ignore[attr-defined]
         names = {each["Key"] for page in pages for each in page.get("Contents", ())}
+    names.discard(witness.KEY)
     names -= set(MediaObject.objects.values_list("key", flat=True))
     return names - set(Rendition.objects.values_list("key", flat=True))
 

@@ -76,9 +76,8 @@ def judge(content: bytes, content_type: str) -> Seen:
     from media_storage import bounded, services
     from media_storage.formats import HEAD_BYTES, format_of
 
-    found = services._Found(size=len(content), sha256="", head=content[:HEAD_BYTES])
     format_ = format_of(content_type)
-    reason = services._judge(format_, found)
+    reason = services._judge(format_, content[:HEAD_BYTES])
     if reason or format_ is None or not format_.job:
         return Seen(str(reason) or READY, "", len(content), 0, 0, 0)
     bounded.close()

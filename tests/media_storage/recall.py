@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from media_storage.faces import Box, find_faces
-from server.console.pictures import draw_kitchen
+from server.console.pictures import draw
 from tests.media_storage.faces import SKINS, ground, head
 
 WIDTHS = (20, 28, 40, 60, 120, 240)
@@ -43,7 +43,7 @@ def main() -> None:
         shares = [_share(width, **how) for width in WIDTHS]  # type: ignore[arg-type]
         print(f"{name:20}" + "".join(f"{share:8.0%}" for share in shares), flush=True)
     kitchens = (
-        draw_kitchen(each, taken_at=datetime(2026, 11, 23, tzinfo=UTC)) for each in range(20)
+        draw("kitchen", each, taken_at=datetime(2026, 11, 23, tzinfo=UTC)) for each in range(20)
     )
     without = [Image.open(io.BytesIO(each)).convert("RGB") for each in kitchens]
     without += [ground(1600, 1200, seed=seed) for seed in range(20)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from media_storage.errors import StoreUnavailable
-from media_storage.stores import ObjectMissing, Store, open_store
+from media_storage.stores import TRASH, Link, ObjectMissing, Store, open_store
+from media_storage.stores.both import BothStores
 from media_storage.stores.folder import FolderStore
 from tests.media_storage.conftest import put
 from tests.media_storage.test_stores import LARGE, begun
@@ -31,7 +34,7 @@ def left_of(store: Store) -> list[str]:
     if isinstance(store, FolderStore):
         files = (path for path in store.root.rglob("*") if path.is_file())
         return sorted(str(path.relative_to(store.root)).removeprefix("objects/") for path in files)
-    return sorted(store._keys_from(""))  # type: ignore[attr-defined]
+    return sorted(each.key for each in store._listed(""))  # type: ignore[attr-defined]
 
 
 def test_erasing_takes_the_object_and_all_that_belongs_to_it(store: Store) -> None:
@@ -57,15 +60,36 @@ def test_erasing_what_is_not_there_is_fine(store: Store) -> None:
         assert set(store.erase(KEY, upload_id="unknown").keys) == {KEY, f"incoming/{KEY}"}
 
 
-def test_erasing_ends_an_upload_in_parts(store: Store, base_url: str) -> None:
-    known = begun(store, base_url)
-    [first, *_rest] = store.upload_urls(known, base_url=base_url).parts
-    assert put(first, LARGE).status_code == 200
+@pytest.mark.parametrize("link", ["weak", "good"])
+def test_erasing_ends_an_upload_in_parts(store: Store, base_url: str, link: Link) -> None:
+    known, upload = begun(store, base_url, LARGE, link)
+    for part in upload.parts[:2]:
+        assert put(part, LARGE).status_code == 200
+    assert list(store.uploads())
     store.erase(known.key, upload_id=known.upload_id)
     assert left_of(store) == []
-    if not isinstance(store, FolderStore):
-        begun_uploads = store.client.list_multipart_uploads(Bucket=store.bucket)  # type: ignore[attr-defined]
-        assert not begun_uploads.get("Uploads")
+    assert list(store.uploads()) == []
+
+
+def test_erasing_takes_what_the_sweeper_laid_into_the_trash(store: Store) -> None:
+    fill(store)
+    store.move(f"{KEY}-small.jpg", f"{TRASH}{KEY}-small.jpg")
+    store.move(OTHER, f"{TRASH}{OTHER}")
+    assert f"{TRASH}{KEY}-small.jpg" in store.erase(KEY).keys
+    assert store.traces(KEY) == []
+    assert left_of(store) == [f"{TRASH}{OTHER}"]
+
+
+def test_while_objects_move_both_stores_are_erased(store: Store, tmp_path: Path) -> None:
+    old = FolderStore(tmp_path / "old")
+    for each in (old, store):
+        fill(each)
+    both = BothStores(store, old)
+    traces = [*old.traces(KEY), *store.traces(KEY)]
+    assert sorted(both.traces(KEY)) == sorted(traces)
+    erased = both.erase(KEY, upload_id="unknown")
+    assert {KEY, f"{KEY}-small.jpg", f"{KEY}-shared.webp", f"incoming/{KEY}"} <= set(erased.keys)
+    assert (both.traces(KEY), left_of(old), left_of(store)) == ([], [OTHER], [OTHER])
 
 
 @pytest.mark.parametrize("store_url", ["s3"], indirect=True)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from media_storage.faces import Box, find_faces, hide
-from server.console.pictures import draw_kitchen
+from server.console.pictures import draw
 from tests.media_storage.faces import crowd, ground, head
 
 
@@ -83,7 +83,7 @@ def test_most_faces_of_a_crowd_are_found(face: int, least: float) -> None:
 
 def test_pictures_without_faces_are_left_alone() -> None:
     kitchens = [
-        Image.open(io.BytesIO(draw_kitchen(number, taken_at=datetime(2026, 11, 23, tzinfo=UTC))))
+        Image.open(io.BytesIO(draw("kitchen", number, taken_at=datetime(2026, 11, 23, tzinfo=UTC))))
         for number in range(4)
     ]
     grounds = [ground(1600, 1200, seed=seed) for seed in range(2)]

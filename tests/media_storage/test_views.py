@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ class Counting(io.BytesIO):
 
 def put_url(key: str = "a/b", size: int = len(CONTENT), sha256: str = "0" * 64) -> str:
     expected = Expected(key=key, size=size, sha256=sha256, content_type="image/jpeg")
-    return get_store().upload_urls(expected, base_url="").parts[0].url
+    return get_store().upload_urls(expected, base_url="", fresh=True).parts[0].url
 
 
 def get_url(key: str, content_type: str = "image/jpeg") -> str:
@@ -192,6 +194,65 @@ def test_with_another_store_the_addresses_are_gone(client: Client, settings: Any
     assert put(client, url, CONTENT).status_code == 404
 
 
+def ranged(client: Client, url: str, **headers: str) -> tuple[int, bytes, str | None]:
+    answer = client.get(url, headers=headers)
+    content = b"".join(answer) if answer.streaming else answer.content
+    answer.close()
+    return answer.status_code, content, answer.headers.get("Content-Range")
+
+
+@pytest.mark.django_db  # closing a streamed answer looks after the connection
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("bytes=2-4", (206, b"234", "bytes 2-4/10000")),
+        ("bytes=9990-20000", (206, b"0123456789", "bytes 9990-9999/10000")),
+        ("bytes=-5", (206, b"56789", "bytes 9995-9999/10000")),
+        ("bytes=-20000", (206, CONTENT, "bytes 0-9999/10000")),
+        ("bytes=10000-", (416, b"", "bytes */10000")),
+        ("bytes=-0", (416, b"", "bytes */10000")),
+        ("bytes=5-2", (200, CONTENT, None)),
+        ("bytes=0-1,4-5", (200, CONTENT, None)),
+        ("bytes=-", (200, CONTENT, None)),
+        ("lines=1-2", (200, CONTENT, None)),
+        ("bytes=1" + "0" * 20 + "-", (200, CONTENT, None)),
+    ],
+)
+def test_a_range_is_served_or_refused_or_overlooked(
+    client: Client, asked: str, expected: tuple[int, bytes, str | None]
+) -> None:
+    get_store().write("a/b", [CONTENT])
+    assert ranged(client, get_url("a/b"), Range=asked) == expected
+
+
+@pytest.mark.django_db  # closing a streamed answer looks after the connection
+def test_a_range_goes_on_only_with_the_same_content(client: Client) -> None:
+    get_store().write("a/b", [CONTENT])
+    url = get_url("a/b")
+    head = client.head(url)
+    head.close()
+    etag = head["ETag"]
+    assert (head["Accept-Ranges"], head["Content-Length"]) == ("bytes", "10000")
+    asked = {"Range": "bytes=0-1"}
+    assert ranged(client, url, **asked, **{"If-Range": etag})[:2] == (206, b"01")
+    assert ranged(client, url, **asked, **{"If-Range": '"other"'})[:2] == (200, CONTENT)
+    yesterday = "Wed, 21 Oct 2026 07:28:00 GMT"  # a weaker promise than we can keep
+    assert ranged(client, url, **asked, **{"If-Range": yesterday})[:2] == (200, CONTENT)
+    assert ranged(client, url, **{"If-None-Match": f'"other", {etag}'})[:2] == (304, b"")
+    get_store().write("a/b", [CONTENT[::-1]])
+    assert ranged(client, url, **asked, **{"If-Range": etag})[:2] == (200, CONTENT[::-1])
+
+
+def test_a_body_that_was_spoiled_on_its_way_leaves_nothing(
+    client: Client, media_folder: Path
+) -> None:
+    wrong = base64.b64encode(bytes(16)).decode()
+    assert put(client, put_url(), CONTENT, headers={"Content-MD5": wrong}).status_code == 400
+    assert files(media_folder) == []
+    right = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
+    assert put(client, put_url(), CONTENT, headers={"Content-MD5": right}).status_code == 200
+
+
 async def collected(answer: Any) -> bytes:
     return b"".join([chunk async for chunk in answer.streaming_content])
 
@@ -209,6 +270,21 @@ def test_a_download_under_asgi_is_streamed() -> None:
     answer, got = async_to_sync(fetch)()
     assert (answer.status_code, answer["Content-Length"]) == (200, "600000")
     assert got == content
+
+
+def test_a_range_under_asgi_is_streamed_too() -> None:
+    from asgiref.sync import async_to_sync
+
+    content = os.urandom(600_000)
+    get_store().write("a/b", [content])
+
+    async def fetch() -> tuple[Any, bytes]:
+        answer = await AsyncClient().get(get_url("a/b"), headers={"Range": "bytes=5-500004"})
+        return answer, await collected(answer)
+
+    answer, got = async_to_sync(fetch)()
+    assert (answer.status_code, answer["Content-Length"]) == (206, "500000")
+    assert got == content[5:500_005]
 
 
 def test_a_grant_reads_back_only_as_signed() -> None:

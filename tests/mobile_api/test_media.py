@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from django.test import Client
 
+from media_storage import receiving
 from media_storage.models import MediaObject
 from media_storage.work import PUMP
 from server.core import work
@@ -66,6 +67,49 @@ def test_a_photo_goes_from_declared_to_ready(cast, phone, declared, picture):
     assert read["renditions"][0]["content_type"] == served["Content-Type"] == "image/webp"
     assert b"".join(served)[8:12] == b"WEBP"
     served.close()
+
+
+@pytest.fixture
+def large(declared, picture):
+    """A photo of a megabyte, and its declaration."""
+    content = picture + bytes(1_000_000)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return content, {**declared, "size": len(content), "sha256": sha256}
+
+
+@pytest.mark.parametrize(
+    ("link", "strategy", "count"), [({}, "single", 1), ({"link": "weak"}, "multipart", 4)]
+)
+def test_a_phone_says_how_it_finds_its_line(cast, phone, large, link, strategy, count):
+    _content, declared = large
+    upload = phone(cast.ada).post("/media", {**declared, **link}, status=201)["upload"]
+    assert (upload["strategy"], len(upload["parts"])) == (strategy, count)
+
+
+@pytest.mark.parametrize(("query", "count"), [({"link": "good"}, 1), ({}, 4)])
+def test_a_phone_says_so_when_it_resumes(cast, phone, large, query, count):
+    _content, declared = large
+    ada = phone(cast.ada)
+    ada.post("/media", declared, status=201)
+    path = f"/media/{declared['id']}/upload"
+    assert len(ada.get(path, **query)["upload"]["parts"]) == count
+    problem = ada.get(path, status=400, link="awful")
+    assert [error["pointer"] for error in problem["errors"]] == ["?link"]
+
+
+def test_what_the_server_still_reads_is_answered_with_come_again(cast, phone, large):
+    content, declared = large
+    ada = phone(cast.ada)
+    put_parts(ada.post("/media", {**declared, "link": "weak"}, status=201)["upload"], content)
+    path = f"/media/{declared['id']}"
+    for _time in range(2):
+        answer = ada.raw("POST", f"{path}/complete")
+        assert (answer.status_code, answer.json()["state"]) == (202, "arrived")
+        assert int(answer["Retry-After"]) > 0
+        assert ada.get(f"{path}/upload")["upload"]["parts"] == []
+    assert ada.get(path)["url"] is None
+    work.drain(receiving.PUMP)
+    assert ada.post(f"{path}/complete")["state"] == "stored"
 
 
 def test_what_the_file_says_of_itself_is_shown_and_kept_apart_from_what_the_phone_says(
@@ -147,6 +191,7 @@ def test_a_text_that_is_called_a_picture_is_rejected_with_a_reason(cast, phone, 
         ({"filename": ""}, "/filename"),
         ({"location": {"lat": 91, "lon": 0}}, "/location/lat"),
         ({"taken_at": "noon"}, "/taken_at"),
+        ({"link": "awful"}, "/link"),
         ({"taken_at": "9999-12-31T23:59:59Z"}, "/taken_at"),
     ],
 )
@@ -192,6 +237,17 @@ def test_the_office_sees_the_photos_of_its_schools_but_does_not_upload_them(
     phone(cast.principal).get(path, status=404)
     office.get(f"{path}/upload", status=404)
     office.post(f"{path}/complete", status=404)
+
+
+def test_a_store_that_is_down_tells_the_phone_to_come_again(cast, phone, declared, settings):
+    ada = phone(cast.ada)
+    ada.post("/media", declared, status=201)
+    settings.MEDIA_STORE_URL = "s3://KEY:SECRET@127.0.0.1:9/bucket?scheme=http&path_style=1"
+    path = f"/media/{declared['id']}"
+    for method, address in (("GET", f"{path}/upload"), ("POST", f"{path}/complete")):
+        answer = ada.raw(method, address)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert answer["Retry-After"] == "5"
 
 
 def test_reading_a_photo_costs_few_queries(cast, phone, declared, django_assert_max_num_queries):

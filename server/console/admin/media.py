@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -63,10 +63,25 @@ class CountedAt(AtSchool):
     path = "counted__school"
 
 
+class LostFile(admin.SimpleListFilter):
+    """Records whose file the store has no more."""
+
+    title = gettext_lazy("文件")
+    parameter_name = "lost"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> Iterable[tuple[str, Any]]:
+        return [("yes", gettext_lazy("文件缺失"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(lost_at__isnull=False) if self.value() else queryset
+
+
 @admin.register(MediaObject)
 class MediaAdmin(SharingPages):
     list_display = ["filename", "standing", "content_type", "bytes", "owner", "taken_at"]
-    list_filter = ["state", CountedIn, CountedAt, Flagged, DeadPhoto, Period]
+    list_filter = ["state", CountedIn, CountedAt, Flagged, LostFile, DeadPhoto, Period]
     search_fields = ["filename", "owner__name", "sha256"]
     ordering = ["-created_at"]
     page_template = "console/media.html"
@@ -91,6 +106,7 @@ class MediaAdmin(SharingPages):
     def facts(self, request: HttpRequest, row: MediaObject) -> Sequence[tuple[Text, Any]]:
         return [
             (_("状态"), self.standing(row)),
+            *([(_("发现文件缺失"), row.lost_at)] if row.lost_at else []),
             *held_fact(request, "media", row),
             *deletion_facts(request, row),
             *facts_of_work(row),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
 from server.activities.queries import activities_visible_to
-from server.console.gallery.selection import ANY, HINT, UNEXPLAINED, Selection
+from server.console.gallery.selection import ANY, HINT, UNDER_WAY, UNEXPLAINED, Selection
 from server.console.photos import KINDS
 from server.core.errors import Text
 from server.evidence.models import Flag
@@ -76,7 +76,7 @@ def choices_for(user: User) -> Choices:
         "school": [],
         "by": [],
         "kind": [Choice(key, str(words)) for key, words in KINDS.items()],
-        "state": _of(MediaObject.State.choices, but=MediaObject.State.STORED),
+        "state": _of(MediaObject.State.choices, but=UNDER_WAY),
         "flag": [*_of(FLAGGED.items()), *_of(Flag.Code.choices)],
     }
     first, *others = _rows(user)
@@ -88,8 +88,8 @@ def choices_for(user: User) -> Choices:
     return found
 
 
-def _of(choices: Iterable[tuple[str, Text]], *, but: str = "") -> list[Choice]:
-    return [Choice(value, str(words)) for value, words in choices if value != but]
+def _of(choices: Iterable[tuple[str, Text]], *, but: Sequence[str] = ()) -> list[Choice]:
+    return [Choice(value, str(words)) for value, words in choices if value not in but]
 
 
 def _rows(user: User) -> list[QuerySet[Any, Any]]:

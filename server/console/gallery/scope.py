@@ -25,7 +25,7 @@ from server.grid.models import School, User
 State = MediaObject.State
 
 PAGE = 500
-WORKING = (State.STORED, State.PROCESSING)
+WORKING = (State.ARRIVED, State.STORED, State.PROCESSING)
 
 # ---- which rows --------------------------------------------------------------------------------
 

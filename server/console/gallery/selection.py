@@ -20,14 +20,16 @@ State = MediaObject.State
 ANY, UNEXPLAINED, HINT = "any", "open", "hint"
 """Of flags, as in the lists: more than a hint; that without a word of anybody; hints alone."""
 IDS = ("activity", "town", "school", "visit", "finding", "by")
+UNDER_WAY = (State.ARRIVED.value, State.STORED.value)
+"""States that a reader need not tell from `processing`."""
 CHOSEN: dict[str, tuple[str, ...]] = {
     "flag": ("", ANY, UNEXPLAINED, HINT, *Flag.Code.values),
-    "state": ("", *(state for state in State.values if state != State.STORED)),
+    "state": ("", *(state for state in State.values if state not in UNDER_WAY)),
     "kind": ("", *KINDS),
     "order": ("new", "old"),
     "view": ("visit", "day"),
 }
-"""The values that a parameter may have; the first is the usual one. What is stored is being processed."""
+"""The values that a parameter may have; the first is the usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from media_storage.errors import StoreUnavailable
+from media_storage.keys import unnamed
 from media_storage.models import MediaObject
 from media_storage.stores import Store, get_store
 from media_storage.stores.folder import FolderStore
@@ -368,6 +369,7 @@ def test_an_export_expires_and_its_bytes_go(
 ) -> None:
     export = made(activity, cast.office)
     assert export.key in set(keys_in_use())
+    assert unnamed([export.key, "exports/nobodys"]) == {"exports/nobodys"}
     assert expire_old() == 0
     Export.objects.update(expires_at=clock.now())
     with pytest.raises(Gone):
@@ -375,6 +377,7 @@ def test_an_export_expires_and_its_bytes_go(
     assert expire_old() == 1
     assert store.traces(export.key) == []
     assert export.key not in set(keys_in_use())
+    assert unnamed([export.key]) == {export.key}
     export.refresh_from_db()
     assert export.state == "expired"
     with pytest.raises(Gone):

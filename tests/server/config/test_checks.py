@@ -85,7 +85,9 @@ def test_the_embedded_world_may_be_embedded(ids):
     assert ids(PRODUCTION=False, SECRET_KEY="", DEBUG=True) == []
 
 
-@pytest.mark.parametrize("name", ["MEDIA_STORE_URL", "CHANNEL_URL", "PUSH_URL"])
+@pytest.mark.parametrize(
+    "name", ["MEDIA_STORE_URL", "MEDIA_STORE_OLD_URL", "CHANNEL_URL", "PUSH_URL"]
+)
 def test_a_url_of_an_unknown_kind_is_refused(name: str):
     with override_settings(**{name: "gopher://hole"}):
         assert [error.id for error in urls_are_understood()] == ["duxue.E001"]

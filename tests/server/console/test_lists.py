@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -19,12 +20,13 @@ from server.care.exporting import request_export
 from server.care.holds import set_hold
 from server.care.models import Export
 from server.care.originals import grant_originals
-from server.core.clock import today
+from server.core.clock import now, today
 from server.core.errors import Malformed
 from server.findings.models import Finding
 from server.findings.services import raise_finding
 from server.grid.models import User
 from server.messaging.models import Device
+from server.receipts.models import DayHead
 from tests.activities import device_of
 from tests.cast import Cast, add_person, add_school, appoint
 from tests.server.console.conftest import fill_in
@@ -51,6 +53,7 @@ MODELS = [
     "messaging.delivery",
     "messaging.device",
     "messaging.notice",
+    "receipts.dayhead",
 ]
 
 
@@ -70,6 +73,7 @@ def statements(client: Client, path: str) -> int:
 def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
     take_care(cast, made_visit)
+    close_days()
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
     )
@@ -114,6 +118,23 @@ def take_care(cast: Cast, visit: Visit) -> None:
     Export.objects.update(state=Export.State.FAILED)
 
 
+def close_days() -> None:
+    """Two more days of the receipts' chain; what is in them is tested in test_receipts.py."""
+    known = DayHead.objects.count()
+    for number in (known + 1, known + 2):
+        DayHead.objects.create(
+            number=number,
+            day=today() - timedelta(days=100 - number),
+            first=1,
+            count=1,
+            hash="0" * 64,
+            closed_at=now(),
+            body="{}",
+            signature="",
+            nodes=bytes(32),
+        )
+
+
 def refuse(by: User) -> None:
     """Something that a phone of this person sent in vain."""
     keep_refused(
@@ -124,6 +145,7 @@ def refuse(by: User) -> None:
 def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
     refuse(cast.bruno)
+    close_days()
     for n in range(4):
         school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
         inspector = add_person(f"more{n}", f"增{n}", "inspector", area=cast.county)

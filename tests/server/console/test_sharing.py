@@ -78,8 +78,8 @@ def test_the_town_group_sees_copies_only(
 ) -> None:
     keys = dict(shared_photo.renditions.values_list("name", "key"))
     shown, whole = html(group, page(shared_photo)), html(office, page(shared_photo))
-    assert "下载原文件" not in shown
-    assert "下载原文件" in whole
+    assert "查看原图" not in shown
+    assert "查看原图" in whole
     assert page(shared_photo, "blur") not in shown
     assert "重做共享图" not in shown
     assert "只有可以查看原图的人员可以遮挡图片。" in html(group, page(shared_photo, "blur"))

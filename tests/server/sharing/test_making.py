@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from media_storage import bounded
+from media_storage.housekeeping import sweep_now
 from media_storage.models import MediaObject, Rendition
 from media_storage.refusals import Refused
 from media_storage.stores import get_store
@@ -401,3 +402,26 @@ def test_only_the_bounded_process_loads_the_libraries_of_pictures() -> None:
 
 def test_the_pump_is_known_to_the_workers() -> None:
     assert making.PUMP in work.pumps()
+
+
+def test_a_copy_that_the_store_has_lost_is_made_anew(shared_photo: MediaObject) -> None:
+    store = get_store()
+    plain = set(shared_photo.renditions.filter(name__in=BOTH).values_list("pk", flat=True))
+    lost = shared_photo.renditions.get(name="shared")
+    store.delete(lost.key)
+    counts = sweep_now(say=lambda _what, _which: None)
+    assert counts["lost (shared copies)"] == 1
+    assert names_of(shared_photo) == BOTH
+    run()
+    assert names_of(shared_photo) == ALL
+    assert opened(shared_photo, "shared").size == (800, 600)
+    assert set(shared_photo.renditions.filter(name__in=BOTH).values_list("pk", flat=True)) == plain
+
+
+def test_a_lost_thumbnail_leaves_the_copy_as_it_is(shared_photo: MediaObject) -> None:
+    shared = shared_photo.renditions.get(name="shared")
+    get_store().delete(shared_photo.renditions.get(name="small").key)
+    sweep_now(say=lambda _what, _which: None)
+    run()
+    assert names_of(shared_photo) == ALL
+    assert shared_photo.renditions.get(name="shared").key == shared.key

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from server.sharing.rights import originals_open_to
 
 from media_storage.models import MediaObject
 from server.activities.models import Activity, Visit
+from server.care.queries import originals_open_to
 from server.core import clock
 from server.core.errors import Invalid, NotAllowed, NotFound, WrongState
 from server.grid.models import User
