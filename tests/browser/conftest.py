@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.core.management import call_command
 from django.db import connections
+from django.db.models import Count
+from django.urls import reverse
 from playwright.sync_api import Browser, sync_playwright
 
+from server.activities.models import Activity, Visit
+from server.core import work
+from server.findings.models import Finding
 from tests.browser.watching import FLAGS
 
 
@@ -21,3 +27,32 @@ def chrome(chromium: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         browser.close()
         # Where a loop runs, this thread has connections of its own, which nobody else closes.
         connections.close_all()
+
+
+@pytest.fixture
+def addresses() -> dict[str, str]:
+    """The demo county with its pictures, and the pages to look at."""
+    call_command("load_demo", verbosity=0)
+    work.drain_all()
+    draft = Activity.objects.get(state="draft")
+    visit = Visit.objects.annotate(n=Count("submissions__attachments")).order_by("-n")[0]
+    finding = Finding.objects.filter(state="answered")[0]
+    return {
+        "landing": "/",
+        "overview": "/admin/",
+        "preview": reverse("admin:activities_activity_preview", args=[draft.pk]),
+        "plan": reverse("admin:activities_activity_add"),
+        "visit": reverse("admin:activities_visit_change", args=[visit.pk]),
+        "findings": reverse("admin:findings_finding_changelist") + "?standing=overdue",
+        "finding": reverse("admin:findings_finding_change", args=[finding.pk]),
+        "schools": reverse("admin:grid_school_changelist"),
+        "import": reverse("admin:grid_school_import"),
+        "gallery": reverse("admin:media_storage_mediaobject_gallery"),
+        "gallery-of-visit": reverse("admin:media_storage_mediaobject_gallery")
+        + f"?visit={visit.pk}",
+        "compose": reverse("admin:messaging_notice_add"),
+        "storage": reverse("admin:care_deletion_storage"),
+        "retention": reverse("admin:care_deletion_retention", args=[visit.activity_id]),
+        "export": reverse("admin:care_export_request", args=[visit.activity_id]),
+        "log": reverse("admin:core_auditentry_changelist"),
+    }

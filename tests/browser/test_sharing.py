@@ -7,18 +7,13 @@ from django.urls import reverse
 
 from server.core import work
 from server.sharing.models import SharedCopy
-from tests.browser.test_console import (  # noqa: F401 - fixtures
-    SIZES,
-    Watched,
-    addresses,
-    chrome,
-)
+from tests.browser.watching import SIZES, Watched
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_boxes_are_drawn_by_pointer_and_by_keyboard(size, chrome, live_server):  # noqa: F811
+def test_boxes_are_drawn_by_pointer_and_by_keyboard(size, chrome, live_server, addresses):
     watched = Watched(chrome, live_server.url, size)
     watched.log_in()
     copy = SharedCopy.objects.exclude(made_at=None).first()

@@ -43,7 +43,8 @@ def test_looking_at_a_photo_gives_renditions_and_logs_nothing(cast, phone, photo
     for person, original in [(cast.ada, True), (cast.office, True), (cast.town_group, False)]:
         read = phone(person).get(f"/media/{photo.pk}")
         assert (read["url"], read["original"]) == (None, original)
-        assert {each["name"] for each in read["renditions"]} == {"small", "large"}
+        pictures = {"small", "large", "shared"} if original else {"small", "shared"}
+        assert {each["name"] for each in read["renditions"]} == pictures
         assert all(each["url"] for each in read["renditions"])
     assert not AuditEntry.objects.exists()
 
@@ -193,7 +194,7 @@ def test_storage_use_is_told_by_activity_school_and_state(
         use = office.get("/figures/storage")
     assert use["as_of"]
     assert (use["total"]["files"], use["total"]["size"]) == (1, photo.size)
-    assert use["total"]["renditions"] == 2
+    assert use["total"]["renditions"] == 4  # two plain, two for sharing
     [line] = use["activities"]
     assert (line["id"], line["name"]) == (str(activity.pk), activity.title)
     assert [each["name"] for each in use["schools"]] == [cast.school.name]

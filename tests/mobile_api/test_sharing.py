@@ -67,7 +67,7 @@ def test_who_may_open_the_original_gets_every_picture(cast, phone, photo):
     for user in (cast.ada, cast.office):
         answered = seen(phone, user, photo)
         assert answered["state"] == "ready"
-        assert answered["url"]
+        assert (answered["original"], answered["url"]) == (True, None)
         assert names(answered) == ["small", "large", "shared"]
 
 
@@ -181,7 +181,8 @@ def test_a_pdf_without_the_right_has_no_address(cast, phone, visit):
     fill_in(visit, cast.ada, media)
     answered = seen(phone, cast.town_group, media)
     assert (answered["state"], answered["url"], names(answered)) == ("ready", None, [])
-    assert seen(phone, cast.office, media)["url"]
+    assert not answered["original"]
+    assert seen(phone, cast.office, media)["original"]
 
 
 def test_reading_costs_no_more_queries_without_the_right(

@@ -38,7 +38,7 @@ from tests.receipts import FIRST_KEY, County, new_photo
 pytestmark = pytest.mark.django_db
 
 EVERYTHING = Objects(every=True)
-WORK = {"work_due_at", "work_attempts", "work_error", "work_dead_at"}
+WORK = {"work_due_at", "work_attempts", "work_lost", "work_error", "work_dead_at"}
 
 # What a changed bit is found in, and what the receipts say nothing of. Together they are all columns.
 COVERED: dict[type[models.Model], set[str]] = {
@@ -79,11 +79,11 @@ NOT_COVERED: dict[type[models.Model], set[str]] = {
         *("id", "feed_txid", "feed_id", "patrol", "patrolled_at", "error", "error_at"),
     },
     Submission: {"root_id", *WORK},
-    SubmissionAttachment: {"id"},
+    SubmissionAttachment: {"id", "item"},
     SubmissionConflict: set(),
     MediaObject: {
         *("owner", "content_type", "upload_id", "state", "reject_code", "note_code", "width"),
-        *("height", "created_at", "stored_at", *WORK),
+        *("height", "created_at", "stored_at", "lost_at", "upload_fault", *WORK),
     },
     FindingAction: set(),
     VisitAction: set(),
