@@ -46,6 +46,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture(autouse=True)
+def language_of_the_house() -> Iterator[None]:
+    """A request leaves its thread in the language of its phone; the next test starts in Chinese."""
+    from django.utils import translation
+
+    yield
+    translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
 def media_folder(settings: SettingsWrapper, tmp_path: Path) -> Path:
     """Where this test's media lies, and no other's."""
     folder = tmp_path / "media"
