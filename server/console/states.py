@@ -47,7 +47,13 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
         "withdrawn": GREY,
     },
     Finding.Severity: {"minor": GREY, "major": AMBER, "severe": RED},
-    Delivery.State: {"pending": GREY, "sent": BLUE, "delivered": GREEN, "dead": RED},
+    Delivery.State: {
+        "pending": GREY,
+        "sent": BLUE,
+        "delivered": GREEN,
+        "dead": RED,
+        "skipped": GREY,
+    },
     MediaObject.State: {
         "declared": GREY,
         "arrived": BLUE,

@@ -90,7 +90,7 @@ class FcmChannel:
     def _message(self, delivery: Delivery, address: str) -> messaging.Message:
         notice = delivery.notice
         urgent = notice.kind.urgent
-        with translation.override(delivery.recipient.language):
+        with translation.override(delivery.person.language):
             notification = messaging.Notification(title=notice.title, body=notice.body)
         message = messaging.Message(
             notification=notification,

@@ -39,7 +39,7 @@ class SocketChannel:
         """Raises TemporaryFailure when the channel layer is away."""
         message = {"type": "inbox.changed", "after": str(delivery.notice_id)}
         try:
-            hint([delivery.recipient_id], message)
+            hint([delivery.person.pk], message)
         except Exception as failure:
             # The layer's driver raises its own kinds; none of them is worth more than a later try.
             raise TemporaryFailure(f"{type(failure).__name__}: {failure}") from failure

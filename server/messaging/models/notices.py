@@ -1,111 +1,19 @@
-"""Devices of people, notices, and one delivery row per recipient and channel: the outbox itself."""
+"""Notices, and one delivery row per recipient and channel: the outbox itself."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from server.core.ids import new_id
 from server.core.work import Work, due_index
-from server.grid.models import School
+from server.grid.models import School, User
 from server.messaging.events import EventKind, event_kind
-
-
-class Device(models.Model):
-    """One person's phone or browser: its session, its OpenRosa credentials, its push address."""
-
-    class PushProvider(models.TextChoices):
-        NONE = "", _("无")
-        FCM = "fcm", "FCM"
-        WEBPUSH = "webpush", "Web Push"
-
-    id = models.UUIDField(primary_key=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="devices", verbose_name=_("人员")
-    )
-    name = models.CharField(_("设备名称"), max_length=80, blank=True)
-    platform = models.CharField(_("平台"), max_length=24, blank=True)
-    created_at = models.DateTimeField(_("首次登录"), auto_now_add=True)
-    last_seen_at = models.DateTimeField(_("最近使用"))
-
-    clock_offset_ms = models.BigIntegerField(_("时钟偏差（毫秒）"), null=True, editable=False)
-    clock_read_at = models.DateTimeField(_("时钟测于"), null=True, editable=False)
-
-    token_digest = models.CharField(max_length=64, unique=True, editable=False)
-    token_expires_at = models.DateTimeField(_("登录有效期至"))
-    revoked_at = models.DateTimeField(_("停用时间"), null=True, blank=True)
-
-    key_version = models.PositiveSmallIntegerField(default=1, editable=False)
-    openrosa_ha1 = models.CharField(max_length=32, blank=True, default="", editable=False)
-    openrosa_password_digest = models.CharField(
-        max_length=64, blank=True, default="", editable=False
-    )
-
-    push_provider = models.CharField(
-        _("推送方式"), max_length=8, choices=PushProvider, blank=True, default=""
-    )
-    push_address = models.CharField(max_length=2048, blank=True, default="", editable=False)
-    push_disabled_at = models.DateTimeField(_("推送停用时间"), null=True, blank=True)
-    push_disabled_reason = models.CharField(
-        _("推送停用原因"), max_length=200, blank=True, default=""
-    )
-
-    class Meta:
-        verbose_name = _("设备")
-        verbose_name_plural = pgettext_lazy("list", "设备")
-        ordering = ["-last_seen_at"]
-        constraints = [
-            models.CheckConstraint(
-                name="device_push_whole",
-                condition=Q(push_provider="", push_address="")
-                | (~Q(push_provider="") & ~Q(push_address="")),
-            ),
-            models.UniqueConstraint(
-                fields=["push_address"],
-                condition=~Q(push_address=""),
-                name="device_push_address_once",
-            ),
-            models.UniqueConstraint(
-                fields=["openrosa_password_digest"],
-                condition=~Q(openrosa_password_digest=""),
-                name="device_openrosa_password_once",
-            ),
-            models.CheckConstraint(
-                name="device_openrosa_whole",
-                condition=Q(openrosa_ha1="", openrosa_password_digest="")
-                | (~Q(openrosa_ha1="") & ~Q(openrosa_password_digest="")),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.name or str(self.id)
-
-
-class ClockReading(models.Model):
-    """A stretch of time in which a phone's clock was ahead of ours by `offset_ms` (see clocks)."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    device = models.ForeignKey(
-        Device, models.CASCADE, related_name="clock_readings", db_index=False
-    )
-    offset_ms = models.BigIntegerField()
-    since = models.DateTimeField()
-    until = models.DateTimeField()
-
-    class Meta:
-        ordering = ["since"]
-        indexes = [models.Index(fields=["device", "until"], name="clock_reading_of_device")]
-        constraints = [
-            models.CheckConstraint(
-                name="clock_reading_in_order", condition=Q(until__gte=F("since"))
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.offset_ms} ms"
+from server.messaging.models.devices import Device
+from server.messaging.models.groups import ChatGroup
 
 
 class Notice(Work):
@@ -180,18 +88,28 @@ class Notice(Work):
 
 
 class Delivery(Work):
-    """One notice, one recipient, one channel. The inbox row also tells when it was read."""
+    """One notice, one recipient (a person or a chat group), one channel.
+
+    The inbox row also tells when it was read. `address` tells several addresses of one recipient
+    apart: a device's id. `merged_into` is the delivery whose message carries this one's text too.
+    """
 
     class Channel(models.TextChoices):
         INBOX = "inbox", _("收件箱")
         SOCKET = "socket", _("在线提醒")
         FCM = "fcm", _("FCM 推送")
+        WEBPUSH = "webpush", _("浏览器推送")
+        JPUSH = "jpush", _("极光推送")
+        ROBOT = "robot", _("群机器人")
+        MAIL = "mail", _("电子邮件")
+        SMS = "sms", _("短信")
 
     class State(models.TextChoices):
         PENDING = "pending", _("待发送")
         SENT = "sent", _("已发送")
         DELIVERED = "delivered", _("已送达")
         DEAD = "dead", _("未能送达")
+        SKIPPED = "skipped", _("无需发送")
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     notice = models.ForeignKey(
@@ -200,15 +118,37 @@ class Delivery(Work):
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
+        null=True,
+        blank=True,
         related_name="deliveries",
         verbose_name=_("接收人"),
         db_index=False,  # deliveries_of_person begins with it
+    )
+    group = models.ForeignKey(
+        ChatGroup,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="deliveries",
+        verbose_name=_("群聊"),
+        db_index=False,  # delivery_to_group_once begins with it
     )
     channel = models.CharField(_("渠道"), max_length=8, choices=Channel)
     address = models.CharField(_("地址"), max_length=64, blank=True, default="")
     state = models.CharField(_("状态"), max_length=10, choices=State, default=State.PENDING)
     reason = models.CharField(_("说明"), max_length=500, blank=True, default="")
     created_at = models.DateTimeField(_("创建时间"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("失效时间"), null=True, blank=True)
+    provider_id = models.CharField(max_length=200, blank=True, default="", editable=False)
+    merged_into = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="merged",
+        editable=False,
+        db_index=False,  # delivery_merged, of the few that are
+    )
     sent_at = models.DateTimeField(_("发送时间"), null=True, blank=True)
     delivered_at = models.DateTimeField(_("送达时间"), null=True, blank=True)
     read_at = models.DateTimeField(_("阅读时间"), null=True, blank=True)
@@ -232,10 +172,25 @@ class Delivery(Work):
                 name="delivery_unread",
                 condition=Q(channel="inbox", read_at=None),
             ),
+            models.Index(
+                fields=["merged_into"],
+                name="delivery_merged",
+                condition=Q(merged_into__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
                 fields=["notice", "recipient", "channel", "address"], name="delivery_once"
+            ),
+            models.UniqueConstraint(
+                fields=["group", "notice"],
+                condition=Q(group__isnull=False),
+                name="delivery_to_group_once",
+            ),
+            models.CheckConstraint(
+                name="delivery_to_one",
+                condition=Q(recipient__isnull=False, group=None)
+                | Q(recipient=None, group__isnull=False, channel="robot"),
             ),
             models.CheckConstraint(
                 name="delivery_read_in_inbox",
@@ -250,9 +205,16 @@ class Delivery(Work):
                 condition=Q(state="pending")
                 | Q(state="sent", sent_at__isnull=False)
                 | Q(state="delivered", delivered_at__isnull=False)
-                | (Q(state="dead") & ~Q(reason="")),
+                | (Q(state__in=["dead", "skipped"]) & ~Q(reason="")),
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} · {self.get_state_display()}"
+
+    @property
+    def person(self) -> User:
+        """The recipient, of every delivery but those to a chat group."""
+        if self.recipient is None:
+            raise ValueError(f"delivery {self.pk} is to a group")
+        return self.recipient

@@ -1,0 +1,7 @@
+"""Devices of people, chat groups, notices and their deliveries."""
+
+from server.messaging.models.devices import ClockReading, Device
+from server.messaging.models.groups import ChatGroup
+from server.messaging.models.notices import Delivery, Notice
+
+__all__ = ["ChatGroup", "ClockReading", "Delivery", "Device", "Notice"]
