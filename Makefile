@@ -43,13 +43,13 @@ run: base ## start the product on embedded defaults: HOST, PORT, VAR_DIR
 phone: base ## play an inspector's day against the running product: URL, or HOST and PORT
 	@VAR_DIR='$(VAR_DIR)' exec $(PY) -m server phone --url '$(URL)'
 
-test: services check ## check, then every test, on SQLite and on PostgreSQL
+test: services check ## check, then every test on SQLite, and those with a database again on PostgreSQL
 	$(WITH_SERVICES) pytest-sqlite pytest-postgres
 
 test-sqlite: dev ## the tests on SQLite only: PYTEST="-k findings -x"
 	$(WITH_SERVICES) pytest-sqlite
 
-test-postgres: dev ## the tests on PostgreSQL only
+test-postgres: dev ## the tests that have a database, on PostgreSQL only
 	$(WITH_SERVICES) pytest-postgres
 
 pytest-sqlite:

@@ -92,6 +92,7 @@ ASGI_APPLICATION = "server.config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "server/console/theme"],  # what replaces the theme's own
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -16,6 +16,8 @@ class ConsoleConfig(AppConfig):
         add_content(load_work)
 
 
-class ConsoleAdminConfig(admin.AdminConfig):
+class ConsoleAdminConfig(admin.SimpleAdminConfig):
+    """Without autodiscovery: the site does it when its pages are first asked for."""
+
     default = False
     default_site = "server.console.site.ConsoleSite"

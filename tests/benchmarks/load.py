@@ -9,11 +9,12 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.benchmarks.form import Documents
-from tests.benchmarks.traffic import PHASES, SCENARIOS, Operation, Phone, Reply, has_more
+from tests.benchmarks.traffic import PHASES, SCENARIOS, Operation, Phone, Reply, Scenario, has_more
 
 GRACE = 60.0
 RECEIVE_BYTES = 64 * 1024
@@ -139,13 +140,23 @@ def run(load: Load) -> Outcome:
         Phone(Documents(load.version, each["visit_id"]), each["key"], each["token"])
         for each in load.phones[: load.clients]
     ]
-    connections = [_Connection(load.port, phone, scenario) for phone in phones]
-    try:
-        if load.scenario == "sync":
-            _drive(connections, seconds=GRACE, most=len(connections))  # what is not measured
+    if load.scenario == "sync":
+        # What is not measured, on connections of its own: the server closes those that wait long.
+        with _connected(load, phones, scenario) as connections:
+            _drive(connections, seconds=GRACE, most=len(connections))
+    with _connected(load, phones, scenario) as connections:
         if load.scenario == "declare":
             return _drive_phases(connections, load)
         return _drive(connections, seconds=load.seconds, most=load.most)
+
+
+@contextmanager
+def _connected(
+    load: Load, phones: Sequence[Phone], scenario: Scenario
+) -> Iterator[list[_Connection]]:
+    connections = [_Connection(load.port, phone, scenario) for phone in phones]
+    try:
+        yield connections
     finally:
         for connection in connections:
             connection.socket.close()

@@ -110,6 +110,7 @@ class ActivityForm(ConsoleForm):
 
 @admin.register(Activity)
 class ActivityAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("先制定一项督导活动，再发布给学校和督学。")
     list_display = ["title", "kind", "standing", "starts", "ends", "progress"]
     list_filter = ["state", "kind", ActivityPeriod]
     search_fields = ["title"]

@@ -78,6 +78,8 @@ class ScopedAdmin(ThemedAdmin):
     list_per_page = 50
     show_full_result_count = False
     list_before_template = "console/list_tools.html"
+    empty_hint: Text = ""
+    """Said under an empty list without filters: what will stand here, and how it begins."""
     actions: Any = None
     page_template: ClassVar[str] = "console/facts.html"
 

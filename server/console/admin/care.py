@@ -104,6 +104,7 @@ class RetentionForm(ConsoleForm):
 
 @admin.register(Deletion)
 class DeletionAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("保存期满的材料删除前会先在此列出；每份材料的页面上也可以申请删除。")
     list_display = ["filename", "standing", "rule", "school", "activity", "delete_after", "done"]
     list_filter = ["state", "rule", InActivity, AtSchool, DeadWork]
     search_fields = ["media__filename", "school__name", "activity__title"]
@@ -393,6 +394,7 @@ class HoldLasts(ConsoleFilter):
 
 @admin.register(Hold)
 class HoldAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("需要长期保留的材料在此登记保全，保全期间不会被删除。")
     list_display = ["what", "standing", "reason", "set_by", "set_at", "lifted_at"]
     list_filter = [HoldLasts]
     search_fields = ["reason", "school__name", "activity__title", "media__filename"]
@@ -483,6 +485,9 @@ class GrantForm(ConsoleForm):
 
 @admin.register(OriginalsGrant)
 class GrantAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy(
+        "上传人、任务组、责任督学和县级督导办不经授权也可以打开原图；其他人需要时在此授权。"
+    )
     list_display = ["user", "place", "term", "standing", "reason", "granted_by"]
     list_filter = [InTerm]
     search_fields = ["user__name", "user__username", "school__name", "area__name"]
@@ -589,6 +594,9 @@ class ExportForm(ConsoleForm):
 
 @admin.register(Export)
 class ExportAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy(
+        "在督导活动页面可以把该活动的佐证材料连同清单打包导出，导出后在此下载。"
+    )
     list_display = ["activity", "variant", "standing", "progress", "bytes", "requested_at", "left"]
     list_filter = ["state", "variant", InActivity]
     ordering = ["-requested_at"]

@@ -216,6 +216,7 @@ def flaw_shown(flaw: Flaw) -> Text:
 
 @admin.register(DayHead)
 class DayHeadAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("每天零点后封存前一天的凭证，封存后在此列出。")
     list_display = ["day", "standing", "count", "short_hash", "closed_at"]
     ordering = ["-number"]
     list_before_template = "console/receipt_days_note.html"

@@ -202,6 +202,7 @@ def document(row: Document) -> HttpResponse:
 
 @admin.register(SubmissionConflict)
 class ConflictAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("同一编号收到不同内容时，两份都会保留并在此列出，由人判断。")
     list_display = ["instrument", "school", "sender", "first_sender", "name", "received_at"]
     list_filter = [ReceivedPeriod]
     search_fields = ["sender__name", "submission__visit__school__name"]
@@ -263,6 +264,7 @@ class ConflictAdmin(ScopedAdmin):
 
 @admin.register(RefusedDocument)
 class RefusedAdmin(ScopedAdmin):
+    empty_hint = gettext_lazy("未能接收的填报保留 30 天并在此列出，包括原因和原始内容。")
     list_display = ["received_at", "sender", "code", "first_line", "times"]
     list_filter = ["code"]
     search_fields = ["sender__name", "reason"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from django.contrib import admin
 from django.test import Client
 
 from media_storage.models import MediaObject
@@ -21,6 +22,8 @@ from tests.activities import device_of
 from tests.cast import Cast
 from tests.forms import kitchen_answers
 from tests.media_storage.pictures import jpeg
+
+admin.autodiscover()  # the site waits with it for its first request
 
 Browser = Callable[[User], Client]
 

@@ -185,3 +185,14 @@ def test_filters_live_in_the_address(path, office, made_visit: Visit):
 def test_a_filter_narrows_the_list(office, made_visit: Visit, cast: Cast):
     rows = office.get("/admin/activities/visit/?progress=done").context["cl"].queryset
     assert [visit.school for visit in rows] == [cast.school]
+
+
+def test_an_empty_list_says_what_will_stand_there_and_a_filtered_one_how_to_widen_it(office):
+    empty = office.get("/admin/care/export/").content.decode()
+    assert "这里还没有内容" in empty
+    assert "在督导活动页面可以把该活动的佐证材料连同清单打包导出" in empty
+    assert "清除筛选" not in empty
+
+    filtered = office.get("/admin/care/export/?state__exact=failed").content.decode()
+    assert "没有符合条件的内容" in filtered
+    assert "清除筛选" in filtered

@@ -127,7 +127,8 @@ def test_a_row_that_was_with_a_worker_that_died_goes_alone():
     end_leases()
     assert work.claim(pump) == [first]
     assert work.drain(pump) == 3
-    assert [each.work_lost for each in MediaObject.objects.all()] == [2, 0, 0, 0]
+    lost = dict(MediaObject.objects.values_list("pk", "work_lost"))
+    assert [lost[row.pk] for row in (first, *others)] == [2, 0, 0, 0]
     make_row()
     MediaObject.objects.filter(pk=others[2].pk).update(work_due_at=clock.now(), work_lost=1)
     assert [len(work.claim(pump)) for _ in range(2)] == [1, 1]  # in front of a suspect too
