@@ -408,6 +408,7 @@ UNFOLD = {
                 "items": [
                     _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
+                    _nav(_("通知模板"), "edit_note", "messaging_eventwording_changelist"),
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),

@@ -207,9 +207,17 @@ _event(
     "school activity ends",
     _("督导已逾期：%(school)s"),
     _("“%(activity)s”在 %(school)s 的督导应于 %(ends)s 前完成，现已逾期。"),
-    who=pgettext_lazy("told", "本任务的督学和组织活动的督导办或督导组"),
+    who=_TEAM,
     when=_("活动结束后第一个工作日的早上，任务尚未完成"),
     urgent=True,
+)
+_event(  # count: visits that are not done
+    "activity.overdue",
+    "activity ends count",
+    _("活动已到期，任务未完成：%(activity)s"),
+    _("“%(activity)s”应于 %(ends)s 前完成，还有 %(count)s 个任务未完成。"),
+    who=_OFFICE,
+    when=_("活动结束后第一个工作日的早上，还有任务未完成"),
 )
 _event(
     "submission.incomplete",

@@ -52,6 +52,7 @@ MODELS = [
     "media_storage.mediaobject",
     "messaging.delivery",
     "messaging.device",
+    "messaging.eventwording",
     "messaging.notice",
     "receipts.dayhead",
 ]
