@@ -170,6 +170,13 @@ INSPECTOR_USUAL_SCHOOLS = env.int("INSPECTOR_USUAL_SCHOOLS", default=5)
 INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 """Order 624, art. 6, and the rules of areas of responsibility; an import warns above the usual."""
 
+# ---- working time -----------------------------------------------------------------------------
+
+REMIND_AT = env.str("REMIND_AT", default="08:30")
+"""From this local time on, on working days, people are reminded of what is due and overdue."""
+OFFICE_HOURS = env.str("OFFICE_HOURS", default="08:30-17:30")
+"""The hours that an escalation rule by office hours counts, in local time."""
+
 # ---- care for pupils --------------------------------------------------------------------------
 
 KEEP_MEDIA_DAYS = env.int("KEEP_MEDIA_DAYS", default=0) or None
@@ -422,6 +429,7 @@ UNFOLD = {
                     _nav(pgettext_lazy("list", "任职"), "badge", "grid_membership_changelist"),
                     _nav(pgettext_lazy("list", "聘任"), "handshake", "grid_appointment_changelist"),
                     _nav(pgettext_lazy("list", "行政区"), "map", "grid_area_changelist"),
+                    _nav(pgettext_lazy("list", "节假日"), "event_busy", "grid_holiday_changelist"),
                 ],
             },
         ]

@@ -45,6 +45,7 @@ MODELS = [
     "findings.finding",
     "grid.appointment",
     "grid.area",
+    "grid.holiday",
     "grid.membership",
     "grid.school",
     "grid.user",
