@@ -12,8 +12,10 @@ class ActivitiesConfig(AppConfig):
     def ready(self) -> None:
         from server.activities.services import attaching, deriving
         from server.activities.services.quarantine import forget_old
+        from server.activities.services.reminding import remind
         from server.core import schedule
 
         deriving.start()
         attaching.start()
         schedule.every("submissions.refused", timedelta(hours=1), forget_old)
+        schedule.every("activities.reminders", timedelta(minutes=10), remind)

@@ -14,9 +14,9 @@ class FindingsConfig(AppConfig):
         from server.core.schedule import every
         from server.findings import evidence
         from server.findings.derive import derive_findings, move_findings
-        from server.findings.services import tell_overdue
+        from server.findings.reminding import remind
 
         evidence.start()
         register_deriver(derive_findings)
         chain_joined.connect(move_findings)
-        every("findings.overdue", timedelta(minutes=10), tell_overdue)
+        every("findings.reminders", timedelta(minutes=10), remind)
