@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.utils import timezone
 
-from server.core import clock
 from server.grid.models import Holiday
 from server.grid.workdays import shipped_holidays
 
@@ -19,7 +19,7 @@ class Clock:
 
     def set(self, text: str) -> datetime:
         moment = datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
-        self._patch.setattr(clock, "now", lambda: moment)
+        self._patch.setattr(timezone, "now", lambda: moment)
         return moment
 
 

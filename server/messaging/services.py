@@ -21,6 +21,7 @@ from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Device, Notice
 from server.messaging.models.wording import words_of
 from server.messaging.queries import Audience, recipients_of
+from server.messaging.watching import watch
 from server.messaging.wording import version_for
 
 DELIVERIES = "deliveries"
@@ -78,6 +79,7 @@ def notify(
         )
         if wording is None or wording.enabled:
             _deliver(notice, {user.pk for user in recipients if user.is_active})
+            watch(notice)
     return notice
 
 

@@ -1,6 +1,7 @@
 """Devices of people, chat groups, notices and their deliveries."""
 
 from server.messaging.models.devices import ClockReading, Device
+from server.messaging.models.escalation import Escalation, EscalationRule, EscalationStep
 from server.messaging.models.groups import ChatGroup
 from server.messaging.models.notices import Delivery, Notice
 from server.messaging.models.reminders import Reminder
@@ -11,6 +12,9 @@ __all__ = [
     "ClockReading",
     "Delivery",
     "Device",
+    "Escalation",
+    "EscalationRule",
+    "EscalationStep",
     "EventWording",
     "Notice",
     "Reminder",
