@@ -417,6 +417,16 @@ UNFOLD = {
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
                     _nav(_("通知模板"), "edit_note", "messaging_eventwording_changelist"),
                     _nav(
+                        pgettext_lazy("list", "催办规则"),
+                        "notification_important",
+                        "messaging_escalationrule_changelist",
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "催办记录"),
+                        "timeline",
+                        "messaging_escalationstep_changelist",
+                    ),
+                    _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
                 ],

@@ -11,12 +11,15 @@ class MessagingConfig(AppConfig):
     verbose_name = _("通知")
 
     def ready(self) -> None:
+        from server.grid.demo import add_content
         from server.messaging import delivering, escalation
+        from server.messaging.rules import give_default_rules
 
         delivering.register()
         escalation.register()
         post_migrate.connect(_keep_catalogue, sender=self)
         post_save.connect(_give_rules, sender="grid.Area")
+        add_content(lambda demo: give_default_rules(demo.county))
 
 
 def _give_rules(instance: Any, created: bool, raw: bool = False, **_options: Any) -> None:

@@ -141,7 +141,7 @@ def problems_of(draft: RuleDraft) -> Iterator[Problem]:
 
 def give_default_rules(area: Area) -> None:
     """A new county begins with rules that make sense; its office changes them or switches them off."""
-    if area.level == Area.Level.COUNTY:
+    if area.level == Area.Level.COUNTY and not area.escalation_rules.exists():
         EscalationRule.objects.bulk_create(
             EscalationRule(area=area, **values) for values in DEFAULT_RULES
         )

@@ -42,6 +42,7 @@ OBJECTS: Mapping[str, tuple[Text, str]] = {
     "user": (gettext_lazy("人员"), "admin:grid_user_change"),
     "export": (gettext_lazy("导出"), "admin:care_export_change"),
     "instrument": (gettext_lazy("督导工具"), "admin:instruments_instrument_change"),
+    "rule": (gettext_lazy("催办规则"), "admin:messaging_escalationrule_change"),
     "holiday": (gettext_lazy("节假日"), "admin:grid_holiday_change"),
     "wording": (gettext_lazy("通知模板"), "admin:messaging_eventwording_change"),
     "log": (gettext_lazy("操作日志"), ""),
