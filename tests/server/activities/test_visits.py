@@ -129,7 +129,7 @@ def test_a_closed_activity_takes_no_check_in(cast: Cast, visit: Visit, activity:
 
 
 def test_the_planning_office_learns_that_a_visit_is_to_be_reviewed(cast: Cast, visit: Visit):
-    completed(checked_in(visit, cast), cast)
+    completed(visit, cast)
     notice = Notice.objects.get(event="visit.completed")
     told = notice.deliveries.filter(channel="inbox").values_list("recipient__name", flat=True)
     assert list(told) == ["方主任"]
