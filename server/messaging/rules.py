@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from server.core import clock
 from server.core.audit import audit_action, record_audit
 from server.core.errors import Invalid, NotAllowed, NotFound, Problem
 from server.grid.models import Area, Membership, User
@@ -102,6 +103,8 @@ def save_rule(
         setattr(rule, name, value)
     rule.area, rule.changed_by = area, by
     rule.save()
+    # What it watches is looked at anew, by its new numbers; what it watches no more, goes.
+    rule.watched.filter(work_dead_at=None).update(work_due_at=clock.now())
     if rule.enabled:
         watch_what_is_open(rule)
     details = {**values, "target": rule.name, "place": str(area)}

@@ -506,15 +506,14 @@ def test_saving_a_rule_again_does_not_begin_from_the_start(
     assert [target for target, _who in told()] == ["inspector", "town_group"]
 
 
-def test_a_changed_rule_counts_from_the_next_look_on(
-    cast: Cast, rule: EscalationRule, held_clock: Clock
-):
+def test_a_changed_rules_numbers_count_at_once(cast: Cast, rule: EscalationRule, held_clock: Clock):
     find(cast)
     change(cast, rule, after=48)
     held_clock.set("2026-11-17T10:00")
     run()
     assert told() == []
-    held_clock.set("2026-11-18T10:00")
+    held_clock.set("2026-11-17T16:00")
+    change(cast, rule, after=30)
     run()
     assert len(told()) == 1
 
