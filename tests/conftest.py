@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.activities",
     "tests.evidence",
     "tests.receipts",
+    "tests.moments",
 ]
 
 # A test that starts the product in a process of its own means the product, not its test settings.

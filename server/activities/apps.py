@@ -10,10 +10,13 @@ class ActivitiesConfig(AppConfig):
     verbose_name = _("督导工作")
 
     def ready(self) -> None:
-        from server.activities.services import attaching, deriving
+        from server.activities.services import attaching, deriving, escalating
         from server.activities.services.quarantine import forget_old
+        from server.activities.services.reminding import remind
         from server.core import schedule
 
         deriving.start()
         attaching.start()
+        escalating.start()
         schedule.every("submissions.refused", timedelta(hours=1), forget_old)
+        schedule.every("activities.reminders", timedelta(minutes=10), remind)

@@ -16,6 +16,7 @@ from server.grid.queries import (
     OFFICES,
     area_paths,
     office_paths,
+    offices_over,
     schools_in_office_of,
     schools_visible_to,
     under,
@@ -51,6 +52,13 @@ def activities_managed_by(user: User) -> QuerySet[Activity]:
     if user.is_superuser:
         return Activity.objects.all()
     return Activity.objects.filter(under(area_paths(user, *OFFICES), "area__path"))
+
+
+def planners_of(activity: Activity) -> QuerySet[User]:
+    """The office or group that organises the activity; the office above, where nobody is left in it."""
+    rows = Membership.objects.filter(in_term(), role__in=OFFICES, area=activity.area_id)
+    own = User.objects.filter(pk__in=rows.values("user"), is_active=True)
+    return own if own.exists() else offices_over(activity.area)
 
 
 def visits_visible_to(user: User, paths: list[str] | None = None) -> QuerySet[Visit]:

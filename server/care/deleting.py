@@ -131,6 +131,7 @@ def _announce(activity: Activity, uses: Mapping[UUID, Sequence[Use]]) -> None:
         "media.deletion_due",
         recipients=_office_of(activity),
         subject=("activity", activity.pk),
+        area=activity.area,
         activity=activity.title,
         count=str(len(uses)),
         day=localdate(delete_after).isoformat(),

@@ -410,6 +410,7 @@ class _Packing:
             "export.ready",
             recipients=[export.by],
             subject=("activity", export.activity_id),
+            area=export.activity.area,
             activity=export.activity.title,
             count=str(self.done),
             day=localdate(expires_at).isoformat(),
@@ -623,6 +624,7 @@ def give_up(export: Export, reason: str) -> None:
         "export.failed",
         recipients=[export.by],
         subject=("activity", export.activity_id),
+        area=export.activity.area,
         activity=export.activity.title,
     )
 

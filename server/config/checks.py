@@ -6,6 +6,7 @@ Errors stop every management command, and `refuse_unfit_start` every server proc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,24 @@ def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
         for name in limits
         if getattr(settings, name) < 0
     ]
+    return errors
+
+
+@register(Tags.compatibility)
+def working_time_is_readable(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E012: REMIND_AT is a time of day, OFFICE_HOURS two of them in order."""
+    times = {"REMIND_AT": [settings.REMIND_AT], "OFFICE_HOURS": settings.OFFICE_HOURS.split("-")}
+    errors = []
+    for name, texts in times.items():
+        try:
+            read = [time.fromisoformat(text) for text in texts]
+        except ValueError:
+            read = []
+        read = [each for each in read if each.tzinfo is None]  # "08:30-09:00" would be an offset
+        if len(read) != len(texts) or len(read) != (2 if name == "OFFICE_HOURS" else 1):
+            errors.append(Error(f"{name} must be like 08:30 or 08:30-17:30.", id="duxue.E012"))
+        elif read != sorted(set(read)):
+            errors.append(Error(f"{name} must end after it begins.", id="duxue.E012"))
     return errors
 
 

@@ -171,6 +171,13 @@ INSPECTOR_USUAL_SCHOOLS = env.int("INSPECTOR_USUAL_SCHOOLS", default=5)
 INSPECTOR_MAX_SCHOOLS = env.int("INSPECTOR_MAX_SCHOOLS", default=20)
 """Order 624, art. 6, and the rules of areas of responsibility; an import warns above the usual."""
 
+# ---- working time -----------------------------------------------------------------------------
+
+REMIND_AT = env.str("REMIND_AT", default="08:30")
+"""From this local time on, on working days, people are reminded of what is due and overdue."""
+OFFICE_HOURS = env.str("OFFICE_HOURS", default="08:30-17:30")
+"""The hours that an escalation rule by office hours counts, in local time."""
+
 # ---- care for pupils --------------------------------------------------------------------------
 
 KEEP_MEDIA_DAYS = env.int("KEEP_MEDIA_DAYS", default=0) or None
@@ -409,6 +416,17 @@ UNFOLD = {
                 "items": [
                     _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
+                    _nav(_("通知模板"), "edit_note", "messaging_eventwording_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "催办规则"),
+                        "notification_important",
+                        "messaging_escalationrule_changelist",
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "催办记录"),
+                        "timeline",
+                        "messaging_escalationstep_changelist",
+                    ),
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
@@ -422,6 +440,7 @@ UNFOLD = {
                     _nav(pgettext_lazy("list", "任职"), "badge", "grid_membership_changelist"),
                     _nav(pgettext_lazy("list", "聘任"), "handshake", "grid_appointment_changelist"),
                     _nav(pgettext_lazy("list", "行政区"), "map", "grid_area_changelist"),
+                    _nav(pgettext_lazy("list", "节假日"), "event_busy", "grid_holiday_changelist"),
                 ],
             },
         ]

@@ -25,6 +25,7 @@ from server.findings.models import AT_SCHOOL, Finding, FindingAction
 from server.findings.queries import findings_visible_to, inspectors_of_finding
 from server.grid.models import Appointment, Membership, School, User, in_term
 from server.grid.queries import contacts_of, schools_in_office_of
+from server.grid.workdays import workdays_between
 from server.messaging.services import notify
 
 step_taken = Signal()
@@ -144,11 +145,18 @@ def tell_overdue() -> int:
     rows = Finding.objects.filter(state__in=AT_SCHOOL, due_on__lt=day).exclude(
         overdue_told_on__isnull=False
     )
-    locked = list(rows.select_related("school").select_for_update(of=("self",))[:500])
+    locked = list(rows.select_related("school__area").select_for_update(of=("self",))[:500])
     for finding in locked:
         _notify(finding, "finding.overdue", _both_sides(finding), due=_due(finding))
     Finding.objects.filter(pk__in=[row.pk for row in locked]).update(overdue_told_on=day)
     return len(locked)
+
+
+def tell_due_soon(finding: Finding) -> None:
+    """Remind the school of a deadline that is near. In a transaction."""
+    days = max(workdays_between(clock.today(), finding.due_on), 0)
+    school = contacts_of(finding.school)
+    _notify(finding, "finding.due_soon", school, due=_due(finding), days=str(days))
 
 
 def _parts_at(user: User, school: School, visit_id: UUID | None) -> set[str]:

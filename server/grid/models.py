@@ -276,3 +276,20 @@ class Appointment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.inspector} → {self.school}"
+
+
+class Holiday(models.Model):
+    """A day that is no ordinary one of its weekday: a day off, or a weekend day on which people work."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    day = models.DateField(_("日期"), unique=True)
+    name = models.CharField(_("名称"), max_length=40)
+    is_workday = models.BooleanField(_("调休上班"), default=False)
+
+    class Meta:
+        verbose_name = _("节假日")
+        verbose_name_plural = pgettext_lazy("list", "节假日")
+        ordering = ["day"]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.name}"

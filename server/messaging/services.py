@@ -15,11 +15,14 @@ from server.core.changes import record_change
 from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
 from server.core.ids import new_id
 from server.core.work import PermanentFailure, wake
-from server.grid.models import School, User
+from server.grid.models import Area, School, User
 from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Device, Notice
+from server.messaging.models.wording import words_of
 from server.messaging.queries import Audience, recipients_of
+from server.messaging.watching import watch
+from server.messaging.wording import version_for
 
 DELIVERIES = "deliveries"
 NOTICES = "notices"
@@ -40,6 +43,7 @@ def notify(
     recipients: Iterable[User] | QuerySet[User],
     subject: tuple[str, UUID] | None = None,
     school: School | None = None,
+    area: Area | None = None,
     created_by: User | None = None,
     requires_ack: bool | None = None,
     **params: str,
@@ -49,9 +53,15 @@ def notify(
     `event` and `params` are those of `server.messaging.events`; a missing or unknown parameter is a
     TypeError at once; `school` gives the parameter of its name. `subject` is what the reader opens:
     ("visit", id), ("finding", id), ….
+    The wording in force for the `school`, or the `area` where there is none, goes with the notice. An
+    event that the office switched off is kept and reaches nobody.
     Recipients who cannot log in any more are passed over.
     """
     kind = event_kind(event)
+    place = area or (school.area if school else None)
+    wording = version_for(kind, place.path if place else "")
+    if wording:
+        kind = words_of(wording).kind()
     if school and "school" in kind.params:
         params["school"] = school.name
     kind.check(params)
@@ -65,8 +75,11 @@ def notify(
             school=school,
             created_by=created_by,
             requires_ack=kind.requires_ack if requires_ack is None else requires_ack,
+            wording=wording,
         )
-        _deliver(notice, {user.pk for user in recipients if user.is_active})
+        if wording is None or wording.enabled:
+            _deliver(notice, {user.pk for user in recipients if user.is_active})
+            watch(notice)
     return notice
 
 

@@ -233,7 +233,10 @@ def record_visit_change(visit: Visit, activity: Activity) -> None:
 
 @transaction.atomic
 def close_activity(*, activity_id: UUID, by: User) -> Activity:
-    """End the activity: its open visits take no check-in any more. Closing again changes nothing."""
+    """End the activity: its open visits take no check-in any more, and who expected one is told.
+
+    Closing again changes nothing.
+    """
     activity = _managed(activity_id, by)
     if activity.state == Activity.State.DRAFT:
         raise WrongState(_("活动尚未发布。"))
@@ -242,6 +245,10 @@ def close_activity(*, activity_id: UUID, by: User) -> Activity:
         activity.save(update_fields=["state"])
         for visit in activity.visits.select_related("school__area"):
             record_visit_change(visit, activity)
+            if visit.state == Visit.State.ASSIGNED:
+                _tell_of(visit, activity, "visit.cancelled", visit.team.all())
+                if activity.announced:
+                    _tell_of(visit, activity, "visit.cancelled", contacts_of(visit.school))
     return activity
 
 
@@ -308,14 +315,20 @@ def _managed(activity_id: UUID, by: User) -> Activity:
 
 def _tell(visit: Visit, event: str, recipients: Iterable[User]) -> None:
     activity = visit.activity
+    period = {"starts": activity.starts.isoformat(), "ends": activity.ends.isoformat()}
+    _tell_of(visit, activity, event, recipients, **period)
+
+
+def _tell_of(
+    visit: Visit, activity: Activity, event: str, recipients: Iterable[User], **words: str
+) -> None:
     notify(
         event,
         recipients=recipients,
         subject=("visit", visit.pk),
         school=visit.school,
         activity=activity.title,
-        starts=activity.starts.isoformat(),
-        ends=activity.ends.isoformat(),
+        **words,  # type: ignore[arg-type]  # all of them texts of the event
     )
 
 

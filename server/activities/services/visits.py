@@ -8,12 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils.translation import gettext as _
 
 from server.activities.machine import CHECK_IN, COMPLETE, OFFICE, RETURN, REVIEW, TEAM, VISIT
 from server.activities.models import Activity, Visit, VisitAction
-from server.activities.queries import visits_visible_to
+from server.activities.queries import planners_of, visits_visible_to
 from server.activities.services.planning import record_visit_change
 from server.core import clock
 from server.core.actions import earlier
@@ -58,14 +59,8 @@ def check_in(
         visit.accuracy_m = place.accuracy_m
     _save(visit)
     announced = visit.activity.announced
-    notify(
-        "visit.checked_in" if announced else "visit.checked_in_unannounced",
-        recipients=contacts_of(visit.school),
-        subject=("visit", visit.pk),
-        school=visit.school,
-        activity=visit.activity.title,
-        inspector=by.name,
-    )
+    event = "visit.checked_in" if announced else "visit.checked_in_unannounced"
+    _tell(visit, event, contacts_of(visit.school), inspector=by.name)
     return visit
 
 
@@ -79,6 +74,7 @@ def complete_visit(
     if not repeated:
         visit.completed_at, visit.summary = clock.now(), summary
         _save(visit)
+        _tell(visit, "visit.completed", planners_of(visit.activity), inspector=by.name)
     return visit
 
 
@@ -127,7 +123,7 @@ def _act(
     content: dict[str, Any],
 ) -> tuple[Visit, bool]:
     """Scope, lock, then decide. True: the same action was done before, and nothing is to do."""
-    rows = visits_visible_to(by).select_related("activity", "school__area")
+    rows = visits_visible_to(by).select_related("activity__area", "school__area")
     visit = rows.select_for_update(of=("self",)).filter(pk=visit_id).first()
     if visit is None:
         raise NotFound
@@ -163,9 +159,13 @@ def _save(visit: Visit) -> None:
 
 
 def _tell_team(visit: Visit, event: str, **words: str) -> None:
+    _tell(visit, event, visit.team.all(), **words)
+
+
+def _tell(visit: Visit, event: str, recipients: QuerySet[User], **words: str) -> None:
     notify(
         event,
-        recipients=visit.team.all(),
+        recipients=recipients,
         subject=("visit", visit.pk),
         school=visit.school,
         activity=visit.activity.title,

@@ -7,7 +7,9 @@ from server.console.admin import (
     areas,
     audit,
     care,
+    escalation,
     findings,
+    holidays,
     instruments,
     media,
     messaging,
@@ -17,6 +19,7 @@ from server.console.admin import (
     submissions,
     terms,
     visits,
+    wording,
 )
 from server.console.admin.base import ScopedAdmin
 
@@ -25,7 +28,9 @@ __all__ = [
     "areas",
     "audit",
     "care",
+    "escalation",
     "findings",
+    "holidays",
     "instruments",
     "media",
     "messaging",
@@ -35,6 +40,7 @@ __all__ = [
     "submissions",
     "terms",
     "visits",
+    "wording",
 ]
 
 # Libraries registered lists of their own before us; what nothing scopes is not shown.

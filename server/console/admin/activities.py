@@ -24,6 +24,7 @@ from server.activities.queries import (
     activities_visible_to,
     visits_visible_to,
 )
+from server.activities.services.moving import move_activity
 from server.activities.services.planning import (
     MAX_KEEP_DAYS,
     change_draft,
@@ -108,6 +109,16 @@ class ActivityForm(ConsoleForm):
         }
 
 
+class MoveForm(ConsoleForm):
+    """Other days, and why."""
+
+    starts = forms.DateField(label=gettext_lazy("开始日期"), widget=DayInput)
+    ends = forms.DateField(label=gettext_lazy("结束日期"), widget=DayInput)
+    reason = forms.CharField(
+        label=gettext_lazy("原因"), max_length=200, help_text=gettext_lazy("写进通知")
+    )
+
+
 @admin.register(Activity)
 class ActivityAdmin(ScopedAdmin):
     empty_hint = gettext_lazy("先制定一项督导活动，再发布给学校和督学。")
@@ -157,6 +168,7 @@ class ActivityAdmin(ScopedAdmin):
         return {
             "edit": ("<uuid:object_id>/edit/", self.edit_view),
             "preview": ("<uuid:object_id>/preview/", self.preview_view),
+            "move": ("<uuid:object_id>/move/", self.move_view),
         }
 
     def _draft(self, request: HttpRequest, object_id: UUID) -> Activity | None:
@@ -191,6 +203,28 @@ class ActivityAdmin(ScopedAdmin):
                 **{name: getattr(activity, name) for name in names},
                 **{name: getattr(activity, name).all() for name in lists},
             },
+            back=self.page_of(activity),
+        )
+
+    def move_view(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
+        """Other days for a published activity."""
+        activity: Activity = self.row(request, object_id)
+        if not self._manages(request, activity):
+            raise Http404
+
+        def do(form: ConsoleForm) -> str:
+            move_activity(activity_id=activity.pk, by=person(request), **form.cleaned_data)
+            messages.success(request, _("日期已调整，并已通知有关人员。"))
+            return self.page_of(activity)
+
+        return self.form_page(
+            request,
+            MoveForm,
+            do,
+            title=_("调整日期：%(title)s") % {"title": activity.title},
+            submit=_("调整并通知"),
+            initial={"starts": activity.starts, "ends": activity.ends},
+            intro=_("未完成任务的督学会收到通知；提前通知的活动，学校也会收到。"),
             back=self.page_of(activity),
         )
 
@@ -291,7 +325,10 @@ class ActivityAdmin(ScopedAdmin):
         visits, findings = (
             reverse(f"admin:{name}_changelist") for name in ("activities_visit", "findings_finding")
         )
+        movable = row.state == Activity.State.PUBLISHED and self._manages(request, row)
+        move = [Tool(_("调整日期"), self.link("move", key), "edit_calendar")] if movable else []
         return [
+            *move,
             Tool(_("全部任务"), f"{visits}?activity={key}", "assignment_turned_in"),
             Tool(_("发现的问题"), f"{findings}?activity={key}", "report"),
             Tool(_("照片"), gallery_address(activity=key), "photo_library"),

@@ -42,12 +42,21 @@ OBJECTS: Mapping[str, tuple[Text, str]] = {
     "user": (gettext_lazy("人员"), "admin:grid_user_change"),
     "export": (gettext_lazy("导出"), "admin:care_export_change"),
     "instrument": (gettext_lazy("督导工具"), "admin:instruments_instrument_change"),
+    "rule": (gettext_lazy("催办规则"), "admin:messaging_escalationrule_change"),
+    "holiday": (gettext_lazy("节假日"), "admin:grid_holiday_change"),
+    "wording": (gettext_lazy("通知模板"), "admin:messaging_eventwording_change"),
     "log": (gettext_lazy("操作日志"), ""),
 }
 """Type of object → its word and its page."""
 
 DETAILS: Mapping[str, Text] = {
     "filename": gettext_lazy("文件名"),
+    "event": gettext_lazy("事件"),
+    "version": gettext_lazy("版本"),
+    "title_zh": gettext_lazy("中文标题"),
+    "body_zh": gettext_lazy("中文正文"),
+    "title_en": gettext_lazy("英文标题"),
+    "body_en": gettext_lazy("英文正文"),
     "reason": gettext_lazy("理由"),
     "activity": gettext_lazy("督导活动"),
     "person": gettext_lazy("人员"),

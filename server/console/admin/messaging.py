@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from server.console.access import person
-from server.console.admin.base import Deed, ScopedAdmin
+from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
+from server.console.admin.escalation import escalation_tool
 from server.console.admin.links import page_link
 from server.console.filters import DeviceOpen, Period
 from server.console.forms import ConsoleForm, PickMany, SchoolsByTown
@@ -159,6 +160,10 @@ class NoticeAdmin(ScopedAdmin):
             (_("已确认"), self.acknowledged(row)),
             *facts_of_work(row),
         ]
+
+    def page_tools(self, request: HttpRequest, row: Notice) -> Sequence[Tool]:
+        watched = row.escalations.exists() or row.escalation_steps.exists()
+        return [escalation_tool(row)] if watched else []
 
     def page_context(self, request: HttpRequest, row: Notice) -> dict[str, Any]:
         rows = deliveries_seen_by(person(request)).filter(notice=row).order_by("recipient", "id")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from server.activities import machine
-from server.activities.machine import VISIT
-from server.activities.models import Visit
-from server.activities.queries import submissions_visible_to, visits_visible_to
+from server.activities.machine import OPEN_STATES, VISIT
+from server.activities.models import Activity, Visit
+from server.activities.queries import (
+    activities_managed_by,
+    submissions_visible_to,
+    visits_visible_to,
+)
+from server.activities.services.moving import assignable_by, change_team
 from server.activities.services.visits import parts_of, return_visit, review_visit
 from server.console.access import person
 from server.console.admin.base import Deed, ScopedAdmin, Tool
@@ -29,6 +37,7 @@ from server.console.filters import (
     VisitPeriod,
     VisitProgress,
 )
+from server.console.forms import ConsoleForm, PickMany
 from server.console.gallery.page import spots_of
 from server.console.gallery.selection import gallery_address
 from server.console.position import check_in_of, place_of, sketch
@@ -39,6 +48,19 @@ from server.evidence.queries import SHOWN, with_check_in_flags
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import User
+
+
+class TeamForm(ConsoleForm):
+    """Who makes a visit."""
+
+    choices_of_team: QuerySet[User] = User.objects.none()
+
+    team = forms.ModelMultipleChoiceField(
+        label=gettext_lazy("督学"), queryset=User.objects.none(), widget=PickMany
+    )
+
+    def limit_choices(self) -> None:
+        self.fields["team"].queryset = self.choices_of_team  # type: ignore[attr-defined]
 
 
 @admin.register(Visit)
@@ -129,7 +151,45 @@ class VisitAdmin(ScopedAdmin):
         }
 
     def page_tools(self, request: HttpRequest, row: Visit) -> Sequence[Tool]:
-        return [Tool(_("照片"), gallery_address(visit=row.pk), "photo_library")]
+        tools = [Tool(_("照片"), gallery_address(visit=row.pk), "photo_library")]
+        if self._may_reassign(request, row):
+            tools.append(Tool(_("改派"), self.link("team", row.pk), "swap_horiz"))
+        return tools
+
+    def _may_reassign(self, request: HttpRequest, row: Visit) -> bool:
+        running = row.activity.state == Activity.State.PUBLISHED and row.state in OPEN_STATES
+        mine = activities_managed_by(person(request)).filter(pk=row.activity_id)
+        return running and mine.exists()
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[..., HttpResponseBase]]]:
+        return {"team": ("<uuid:object_id>/team/", self.team_view)}
+
+    def team_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Another team for a visit that is not done."""
+        row: Visit = self.row(request, object_id)
+        if not self._may_reassign(request, row):
+            raise Http404
+        inspectors = assignable_by(person(request), row).order_by("name")
+
+        class Form(TeamForm):
+            choices_of_team = inspectors
+
+        def do(form: ConsoleForm) -> str:
+            team = [each.pk for each in form.cleaned_data["team"]]
+            change_team(visit_id=row.pk, by=person(request), team=team)
+            messages.success(request, _("已改派，并已通知有关人员。"))
+            return self.page_of(row)
+
+        return self.form_page(
+            request,
+            Form,
+            do,
+            title=_("改派：%(visit)s") % {"visit": row},
+            submit=_("改派并通知"),
+            initial={"team": row.team.all()},
+            intro=_("新加入和不再参加的督学会收到通知；已知此任务的学校也会收到。"),
+            back=self.page_of(row),
+        )
 
     def _records(
         self, user: User, visit: Visit, findings: Sequence[Finding]

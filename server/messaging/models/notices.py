@@ -14,10 +14,13 @@ from server.grid.models import School, User
 from server.messaging.events import EventKind, event_kind
 from server.messaging.models.devices import Device
 from server.messaging.models.groups import ChatGroup
+from server.messaging.models.wording import EventWording, known_words, language
+from server.messaging.templates import fill
 
 
 class Notice(Work):
-    """One message to many. Its text is made from the event's template in the reader's language.
+    """One message to many. Its text is made in the reader's language, from the version of the event's
+    wording that was in force when it was made (ADR 26).
 
     The work of a notice is the expansion of a large `audience` into deliveries.
     """
@@ -36,6 +39,15 @@ class Notice(Work):
         verbose_name=_("学校"),
     )
     requires_ack = models.BooleanField(_("需要确认"), default=False)
+    wording = models.ForeignKey(
+        EventWording,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        db_index=False,  # a version is never deleted, and nobody asks for its notices
+    )
     audience = models.JSONField(null=True, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -72,17 +84,22 @@ class Notice(Work):
 
     @property
     def kind(self) -> EventKind:
-        return event_kind(self.event)
+        """The event as it was in force when the notice was made."""
+        return known_words(self.wording_id).kind() if self.wording_id else event_kind(self.event)
 
     @property
     def title(self) -> str:
         """The title in the language that is active now."""
+        if self.wording_id:
+            return fill(known_words(self.wording_id).title[language()], self.params)
         text: str = str(self.kind.title) % self.params
         return text
 
     @property
     def body(self) -> str:
         """The text in the language that is active now."""
+        if self.wording_id:
+            return fill(known_words(self.wording_id).body[language()], self.params)
         text: str = str(self.kind.body) % self.params
         return text
 

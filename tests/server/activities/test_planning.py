@@ -168,3 +168,20 @@ def test_a_closed_activity_is_not_published_again(cast: Cast, activity: Activity
     assert close_activity(activity_id=activity.pk, by=cast.office).state == "closed"
     with pytest.raises(WrongState):
         publish_activity(activity_id=activity.pk, by=cast.office)
+
+
+def test_closing_tells_teams_and_schools_whose_visit_will_not_take_place(activity, cast):
+    activity.visits.filter(school=cast.far_school).update(state="completed")
+    close_activity(activity_id=activity.pk, by=cast.office)
+    close_activity(activity_id=activity.pk, by=cast.office)
+    cancelled = Notice.objects.filter(event="visit.cancelled", deliveries__channel="inbox")
+    names = cancelled.values_list("deliveries__recipient__name", flat=True)
+    assert sorted(names) == sorted(["安督学", "卜督学", "白校长", "常校长"])
+
+
+def test_closing_an_unannounced_activity_tells_no_school_that_never_knew(cast, kitchen):
+    draft = planned(cast, cast.school, announced=False)
+    publish_activity(activity_id=draft.pk, by=cast.office)
+    close_activity(activity_id=draft.pk, by=cast.office)
+    cancelled = Notice.objects.filter(event="visit.cancelled", deliveries__channel="inbox")
+    assert [*cancelled.values_list("deliveries__recipient__name", flat=True)] == ["安督学"]

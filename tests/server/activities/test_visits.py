@@ -126,3 +126,11 @@ def test_a_closed_activity_takes_no_check_in(cast: Cast, visit: Visit, activity:
     close_activity(activity_id=activity.pk, by=cast.office)
     with pytest.raises(ActivityClosed):
         checked_in(visit, cast)
+
+
+def test_the_planning_office_learns_that_a_visit_is_to_be_reviewed(cast: Cast, visit: Visit):
+    completed(visit, cast)
+    notice = Notice.objects.get(event="visit.completed")
+    told = notice.deliveries.filter(channel="inbox").values_list("recipient__name", flat=True)
+    assert list(told) == ["方主任"]
+    assert notice.title == "督导已完成，请审核：东河镇中心小学"

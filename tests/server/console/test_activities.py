@@ -246,3 +246,26 @@ def test_work_that_died_is_shown_with_its_reason_and_tried_again(office, made_vi
     submission.refresh_from_db()
     assert submission.work_dead_at is None
     assert submission.work_due_at is not None
+
+
+def test_the_office_moves_a_published_activity(office, activity, cast: Cast):
+    page = f"/admin/activities/activity/{activity.pk}/move/"
+    plan = {"starts": "2027-03-01", "ends": "2027-03-05", "reason": "考试周"}
+    assert (
+        "调整日期"
+        in office.get(f"/admin/activities/activity/{activity.pk}/change/").content.decode()
+    )
+    refused = office.post(page, {**plan, "ends": "2027-02-01"})
+    assert "结束日期不能早于开始日期" in refused.context["form"].errors["ends"][0]
+    office.post(page, plan)
+    activity.refresh_from_db()
+    assert activity.ends.isoformat() == "2027-03-05"
+
+
+def test_the_office_gives_a_visit_another_team(office, group, visit, cast: Cast):
+    page = f"/admin/activities/visit/{visit.pk}/team/"
+    assert "卜督学" in office.get(page).content.decode()
+    assert office.post(page, {"team": [str(cast.principal.pk)]}).context["form"].errors
+    office.post(page, {"team": [str(cast.bruno.pk)]})
+    assert list(visit.team.all()) == [cast.bruno]
+    assert group.get(page).status_code == 404  # the county planned it

@@ -25,7 +25,7 @@ from server.core.errors import Malformed
 from server.findings.models import Finding
 from server.findings.services import raise_finding
 from server.grid.models import User
-from server.messaging.models import Device
+from server.messaging.models import Device, EscalationStep, Notice
 from server.receipts.models import DayHead
 from tests.activities import device_of
 from tests.cast import Cast, add_person, add_school, appoint
@@ -45,6 +45,7 @@ MODELS = [
     "findings.finding",
     "grid.appointment",
     "grid.area",
+    "grid.holiday",
     "grid.membership",
     "grid.school",
     "grid.user",
@@ -52,6 +53,9 @@ MODELS = [
     "media_storage.mediaobject",
     "messaging.delivery",
     "messaging.device",
+    "messaging.escalationrule",
+    "messaging.escalationstep",
+    "messaging.eventwording",
     "messaging.notice",
     "receipts.dayhead",
 ]
@@ -73,6 +77,7 @@ def statements(client: Client, path: str) -> int:
 def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
     take_care(cast, made_visit)
+    escalate(cast)
     close_days()
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
@@ -118,6 +123,16 @@ def take_care(cast: Cast, visit: Visit) -> None:
     Export.objects.update(state=Export.State.FAILED)
 
 
+def escalate(cast: Cast) -> None:
+    """Another step of each finding that the school was told of."""
+    rule = cast.county.escalation_rules.first()
+    for notice in Notice.objects.filter(event="finding.opened"):
+        number = notice.escalation_steps.count() + 1
+        EscalationStep.objects.create(
+            notice=notice, rule=rule, number=number, target="office", waiting="白校长", at=now()
+        )
+
+
 def close_days() -> None:
     """Two more days of the receipts' chain; what is in them is tested in test_receipts.py."""
     known = DayHead.objects.count()
@@ -145,6 +160,7 @@ def refuse(by: User) -> None:
 def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
     refuse(cast.bruno)
+    escalate(cast)
     close_days()
     for n in range(4):
         school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
