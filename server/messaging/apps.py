@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -8,6 +10,9 @@ class MessagingConfig(AppConfig):
     verbose_name = _("通知")
 
     def ready(self) -> None:
-        from server.messaging import delivering
+        from server.core import schedule
+        from server.messaging import composing, delivering, newcomers
 
         delivering.register()
+        schedule.every("messaging.newcomers", timedelta(seconds=10), newcomers.follow_feed)
+        schedule.every("messaging.late", timedelta(days=1), composing.look_for_late_joiners)

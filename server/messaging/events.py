@@ -189,3 +189,9 @@ _event(  # to the person who asked for it
 # ---- written by hand ------------------------------------------------------------------------
 
 _event("announcement", "title body", "%(title)s", "%(body)s")
+_event(  # to those who have not done what a notice asks; title: the notice's
+    "announcement.reminder",
+    "title",
+    _("提醒：%(title)s"),
+    _("“%(title)s”还在等您处理，请打开原通知，按要求阅读、确认或填写回执。"),
+)

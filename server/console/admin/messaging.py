@@ -32,9 +32,10 @@ from server.grid.queries import (
     people_visible_to,
     schools_in_office_of,
 )
+from server.messaging.composing import announce
 from server.messaging.models import Delivery, Device, Notice
 from server.messaging.queries import Audience, notices_visible_to
-from server.messaging.services import DELIVERIES, NOTICES, announce
+from server.messaging.services import DELIVERIES, NOTICES
 from server.messaging.sessions import close_session
 
 INBOX = Delivery.Channel.INBOX
