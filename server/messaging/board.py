@@ -82,16 +82,18 @@ class Figures:
         return self.recipients - self.done
 
 
-def figures_of(notice: Notice) -> Figures:
-    """One query, however many recipients."""
+def figures_of(notice: Notice, *, within: QuerySet[User] | None = None) -> Figures:
+    """One query, however many recipients; `within` narrows them to these people."""
     told = Q(acknowledged_at__isnull=False)
     answered = Q(answered_at__isnull=False)
     if notice.asked_since is not None:
         told = Q(acknowledged_at__gte=notice.asked_since)
         answered = Q(answered_at__gte=notice.asked_since)
+    deliveries = Delivery.objects.filter(notice=notice)
+    if within is not None:
+        deliveries = deliveries.filter(recipient__in=within.values("pk"))
     rows = (
-        Delivery.objects.filter(notice=notice)
-        .order_by()
+        deliveries.order_by()
         .values_list("channel", "state")
         .annotate(
             n=Count("pk"),

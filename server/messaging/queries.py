@@ -94,12 +94,15 @@ def inbox_of(user: User, *, unread: bool | None = None) -> QuerySet[Delivery]:
 
 
 def notices_visible_to(user: User) -> QuerySet[Notice]:
-    """Notices that the person received or made, and those about schools of their office."""
+    """Notices that the person received or made, those of their office, and those about its schools."""
     if user.is_superuser:
         return Notice.objects.all()
     received = Delivery.objects.filter(notice=OuterRef("pk"), recipient=user, channel=INBOX)
     return Notice.objects.filter(
-        Q(Exists(received)) | Q(created_by=user) | Q(school__in=schools_in_office_of(user))
+        Q(Exists(received))
+        | Q(created_by=user)
+        | Q(school__in=schools_in_office_of(user))
+        | under(office_paths(user), "office__path")
     )
 
 
