@@ -45,7 +45,7 @@ from server.findings.models import SETTLED
 from server.findings.queries import findings_visible_to
 from server.grid.models import Appointment, Membership, User, in_term
 from server.grid.queries import OFFICES, schools_visible_to
-from server.messaging.queries import inbox_of
+from server.messaging.queries import inbox_of, inbox_shown_to
 
 RECENT = timedelta(days=90)
 """What is settled, closed or read longer ago is not copied to a new phone."""
@@ -141,7 +141,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         type="notice",
         visible=inbox_of,
-        loaded=inbox_of,
+        loaded=inbox_shown_to,
         recent=lambda rows, since: rows.filter(created_at__gte=since),
         shape=NoticeOut,
         key="notice_id",

@@ -87,9 +87,23 @@ v1: list[URLPattern | URLResolver] = [
     path("findings/<uuid:id>", findings.FindingView.as_view()),
     path("findings/<uuid:id>/actions", findings.FindingActionsView.as_view()),
     path("notices", notices.NoticesView.as_view()),
+    path("notices/preview", notices.PreviewView.as_view()),
+    path("notices/sent", notices.SentView.as_view()),
+    path("notices/<uuid:id>", notices.NoticeView.as_view()),
     path("notices/<uuid:id>/read", notices.ReadView.as_view()),
     path("notices/<uuid:id>/acknowledge", notices.AcknowledgeView.as_view()),
+    path("notices/<uuid:id>/answer", notices.AnswerView.as_view()),
+    path("notices/<uuid:id>/attachments/<uuid:media_id>", notices.AttachmentView.as_view()),
     path("notices/<uuid:id>/deliveries", notices.DeliveriesView.as_view()),
+    path("notices/<uuid:id>/cancel", notices.CancelView.as_view()),
+    path("notices/<uuid:id>/recall", notices.RecallView.as_view()),
+    path("notices/<uuid:id>/correct", notices.CorrectView.as_view()),
+    path("notices/<uuid:id>/versions", notices.VersionsView.as_view()),
+    path("notices/<uuid:id>/board", notices.BoardView.as_view()),
+    path("notices/<uuid:id>/board/people", notices.BoardPeopleView.as_view()),
+    path("notices/<uuid:id>/remind", notices.RemindView.as_view()),
+    path("notice-lists", notices.ListsView.as_view()),
+    path("notice-lists/<uuid:id>", notices.ListView.as_view()),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -20,6 +20,8 @@ from server.findings.models import Finding
 from server.findings.services import parts_of as finding_parts_of
 from server.grid.models import School, User
 from server.grid.queries import OFFICES, area_paths
+from server.messaging.addressees import addressees
+from server.messaging.variables import Addressee
 
 Shape = serializers.Serializer[Any]
 
@@ -45,6 +47,11 @@ class Reader:
     @cached_property
     def _office_paths(self) -> tuple[str, ...]:
         return tuple(area_paths(self.user, *OFFICES))
+
+    @cached_property
+    def addressee(self) -> Addressee:
+        """What the variables of notices stand for, of this person."""
+        return addressees([self.user.pk])[self.user.pk]
 
     def is_office_of(self, school: School) -> bool:
         """`school.area` must be at hand."""

@@ -10,11 +10,18 @@ class ActivitiesConfig(AppConfig):
     verbose_name = _("督导工作")
 
     def ready(self) -> None:
+        from server.activities import queries
         from server.activities.services import attaching, deriving, escalating
         from server.activities.services.quarantine import forget_old
         from server.activities.services.reminding import remind
         from server.core import schedule
+        from server.messaging.sources import register_activities
 
+        register_activities(
+            schools=queries.schools_of_activities,
+            inspectors=queries.inspectors_of_activities,
+            visible=queries.are_visible,
+        )
         deriving.start()
         attaching.start()
         escalating.start()

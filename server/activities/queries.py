@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
@@ -176,6 +177,32 @@ def target_schools(activity: Activity) -> QuerySet[School]:
     return School.objects.filter(
         Q(pk__in=activity.schools.values("pk")) | under(paths, "area__path"), is_active=True
     )
+
+
+def schools_of_activities(activity_ids: Sequence[UUID]) -> QuerySet[School]:
+    """The active schools that these activities are for: an audience of notices."""
+    activities = Activity.objects.filter(pk__in=activity_ids)
+    paths = [
+        path
+        for path in activities.values_list("areas__path", flat=True).distinct()
+        if path is not None
+    ]
+    return School.objects.filter(
+        Q(pk__in=activities.values("schools")) | under(paths, "area__path"), is_active=True
+    )
+
+
+def inspectors_of_activities(activity_ids: Sequence[UUID]) -> QuerySet[User]:
+    """The teams of these activities' visits: an audience of notices."""
+    return User.objects.filter(
+        pk__in=Visit.team.through.objects.filter(visit__activity__in=activity_ids).values("user")
+    )
+
+
+def are_visible(activity_ids: Sequence[UUID], by: User) -> bool:
+    """Whether the person sees every one of the activities."""
+    wanted = set(activity_ids)
+    return activities_visible_to(by).filter(pk__in=wanted).count() == len(wanted)
 
 
 def schools_of_activity(activity_id: UUID, *, by: User) -> list[UUID]:

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,12 +12,15 @@ class MessagingConfig(AppConfig):
     verbose_name = _("通知")
 
     def ready(self) -> None:
+        from server.core import schedule
         from server.grid.demo import add_content
-        from server.messaging import delivering, escalation
+        from server.messaging import composing, delivering, escalation, newcomers
         from server.messaging.rules import give_default_rules
 
         delivering.register()
         escalation.register()
+        schedule.every("messaging.newcomers", timedelta(seconds=10), newcomers.follow_feed)
+        schedule.every("messaging.late", timedelta(days=1), composing.look_for_late_joiners)
         post_migrate.connect(_keep_catalogue, sender=self)
         post_save.connect(_give_rules, sender="grid.Area")
         add_content(lambda demo: give_default_rules(demo.county))

@@ -371,3 +371,11 @@ _event(
     when=_("督导办或督导组写通知"),
     by_hand=True,
 )
+_event(
+    "announcement.reminder",
+    "title",
+    _("提醒：%(title)s"),
+    _("“%(title)s”还在等您处理，请打开原通知，按要求阅读、确认或填写回执。"),
+    who=pgettext_lazy("told", "还没有按要求处理原通知的人"),
+    when=_("督导办或督导组催办一份通知"),
+)

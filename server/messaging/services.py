@@ -1,9 +1,8 @@
-"""Telling people: notices with their deliveries, announcements of offices, reading, acknowledging."""
+"""Telling people: notices with their deliveries, and the expansion of large audiences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
@@ -12,15 +11,14 @@ from django.utils.translation import gettext_lazy as _
 
 from server.core import clock
 from server.core.changes import record_change
-from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
+from server.core.errors import Invalid, Problem
 from server.core.ids import new_id
-from server.core.work import PermanentFailure, wake
+from server.core.work import wake
 from server.grid.models import Area, School, User
-from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Device, Notice
 from server.messaging.models.wording import words_of
-from server.messaging.queries import Audience, recipients_of
+from server.messaging.queries import audience_of
 from server.messaging.watching import watch
 from server.messaging.wording import version_for
 
@@ -134,56 +132,7 @@ def _push_devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, UUID]]:
     ).values_list("user_id", "id")
 
 
-# ---- announcements --------------------------------------------------------------------------
-
-
-def announce(
-    *,
-    notice_id: UUID,
-    by: User,
-    title: str,
-    body: str,
-    audience: Audience,
-    requires_ack: bool = False,
-) -> Notice:
-    """Send a hand-written notice to those of the audience whom the office reaches.
-
-    The same id with the same content is the same notice. Raises NotAllowed, Invalid (no text, or
-    nobody to tell), ContentConflict.
-    """
-    if not (by.is_superuser or has_role(by, *OFFICES)):
-        raise NotAllowed
-    content = {
-        "event": "announcement",
-        "params": {"title": title.strip(), "body": body.strip()},
-        "audience": audience.as_json(),
-        "requires_ack": requires_ack,
-    }
-    _check_announcement(title, body)
-    with transaction.atomic():
-        notice, created = Notice.objects.get_or_create(
-            id=notice_id, defaults={**content, "created_by": by}
-        )
-        if created:
-            _reach(notice, recipients_of(audience, by))
-        elif _differs(notice, content, by):
-            raise ContentConflict(_("此编号的通知已发出，内容不同；请使用新的编号重新发送"))
-    return notice
-
-
-def _check_announcement(title: str, body: str) -> None:
-    problems = [
-        Problem(f"/{name}", "blank", _("请填写标题和正文"))
-        for name, text in (("title", title), ("body", body))
-        if not text.strip()
-    ]
-    if problems:
-        raise Invalid(problems=problems)
-
-
-def _differs(notice: Notice, content: dict[str, object], by: User) -> bool:
-    same = all(getattr(notice, name) == value for name, value in content.items())
-    return not same or notice.created_by_id != by.pk
+# ---- large audiences ------------------------------------------------------------------------
 
 
 def _reach(notice: Notice, people: QuerySet[User]) -> None:
@@ -204,12 +153,12 @@ def expand(notice: Notice) -> None:
     Whoever has an inbox row has had their turn, in the transaction that wrote it: after a crash the
     rest is found by looking, and nobody is told twice.
     """
-    if notice.audience is None or notice.created_by is None:
-        raise PermanentFailure("nobody's audience: its author is gone")
     told = Delivery.objects.filter(notice=notice, recipient=OuterRef("pk"), channel=Channel.INBOX)
-    people = recipients_of(Audience.from_json(notice.audience), notice.created_by)
+    people = audience_of(notice)
     rest = people.filter(~Exists(told)).order_by("pk").values_list("pk", flat=True)
     with transaction.atomic():
+        if not _is_sent(notice):
+            return  # recalled meanwhile
         batch = set(rest[:BATCH])
         _deliver(notice, batch)
         if len(batch) == BATCH:
@@ -219,44 +168,6 @@ def expand(notice: Notice) -> None:
             wake(NOTICES)
 
 
-# ---- reading --------------------------------------------------------------------------------
-
-
-def mark_read(
-    *, notice_id: UUID, by: User, device: Device | None = None, at: datetime | None = None
-) -> Delivery:
-    """The person has read the notice; `at` is their device's clock. Repeating it changes nothing."""
-    return _mark(notice_id, by, device, at, acknowledge=False)
-
-
-def acknowledge(
-    *, notice_id: UUID, by: User, device: Device | None = None, at: datetime | None = None
-) -> Delivery:
-    """The person confirms the notice, which reads it too. Repeating it changes nothing."""
-    return _mark(notice_id, by, device, at, acknowledge=True)
-
-
-@transaction.atomic
-def _mark(
-    notice_id: UUID, by: User, device: Device | None, at: datetime | None, *, acknowledge: bool
-) -> Delivery:
-    row = (
-        Delivery.objects.select_for_update(of=("self",))
-        .select_related("notice__school")
-        .filter(notice_id=notice_id, recipient=by, channel=Channel.INBOX)
-        .first()
-    )
-    if row is None:
-        raise NotFound
-    moment = clock.now()
-    changed: list[str] = []
-    if row.read_at is None:
-        row.read_at, row.read_device_time, row.read_by_device = moment, at, device
-        changed += ["read_at", "read_device_time", "read_by_device"]
-    if acknowledge and row.acknowledged_at is None:
-        row.acknowledged_at, row.acknowledged_device_time = moment, at
-        changed += ["acknowledged_at", "acknowledged_device_time"]
-    if changed:
-        row.save(update_fields=changed)
-        record_change("notice", notice_id, user_ids=[by.pk])
-    return row
+def _is_sent(notice: Notice) -> bool:
+    """Whether the notice is to reach people, with the row locked until the transaction ends."""
+    return Notice.objects.select_for_update().get(id=notice.id).state == Notice.State.SENT

@@ -1,174 +1,32 @@
-"""Notices with their deliveries, what could not be delivered, and the devices of people."""
+"""Deliveries, what could not be delivered, and the devices of people. Notices: admin/notices.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from server.console.access import person
-from server.console.admin.base import Deed, ScopedAdmin, Tool
-from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
-from server.console.admin.escalation import escalation_tool
+from server.console.admin.base import Deed, ScopedAdmin
 from server.console.admin.links import page_link
 from server.console.filters import DeviceOpen, Period
-from server.console.forms import ConsoleForm, PickMany, SchoolsByTown
 from server.console.states import GREEN, GREY, Shown, delivery_shown
 from server.core import clock
 from server.core.errors import Text
-from server.core.ids import new_id
 from server.core.work import retry_dead, wake
-from server.grid.models import Area, Membership, School, User
-from server.grid.queries import (
-    areas_visible_to,
-    people_managed_by,
-    people_visible_to,
-    schools_in_office_of,
-)
-from server.messaging.models import Delivery, Device, Notice
-from server.messaging.queries import Audience, notices_visible_to
-from server.messaging.services import DELIVERIES, NOTICES, announce
+from server.grid.models import User
+from server.grid.queries import people_managed_by, people_visible_to
+from server.messaging.models import Delivery, Device
+from server.messaging.queries import notices_visible_to
+from server.messaging.services import DELIVERIES
 from server.messaging.sessions import close_session
 
-INBOX = Delivery.Channel.INBOX
 State = Delivery.State
-
-
-# ---- notices ---------------------------------------------------------------------------------
-
-
-class AnnouncementForm(ConsoleForm):
-    """A notice written by hand, and whom it is for."""
-
-    pointers = {"audience": "areas"}
-
-    title = forms.CharField(label=gettext_lazy("标题"), max_length=120)
-    body = forms.CharField(label=gettext_lazy("正文"), widget=forms.Textarea(attrs={"rows": 6}))
-    areas = forms.ModelMultipleChoiceField(
-        label=gettext_lazy("发给整片行政区"),
-        queryset=Area.objects.none(),
-        required=False,
-        widget=PickMany,
-    )
-    schools = SchoolsByTown(
-        label=gettext_lazy("发给学校"), queryset=School.objects.none(), required=False
-    )
-    roles = forms.MultipleChoiceField(
-        label=gettext_lazy("只发给这些角色"),
-        choices=Membership.Role.choices,
-        required=False,
-        widget=PickMany,
-        help_text=gettext_lazy("不选即发给所选范围内的所有人；只选角色即发给全辖区"),
-    )
-    requires_ack = forms.BooleanField(label=gettext_lazy("需要确认收到"), required=False)
-    notice_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-
-    def limit_choices(self) -> None:
-        schools = schools_in_office_of(self.by)
-        areas = areas_visible_to(self.by).filter(schools__in=schools.values("pk")).distinct()
-        self.fields["areas"].queryset = areas  # type: ignore[attr-defined]
-        self.fields["schools"].queryset = schools  # type: ignore[attr-defined]
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or self.cleaned_data
-        if not any(values.get(name) for name in ("areas", "schools", "roles")):
-            self.add_error("areas", _("请选择行政区、学校或角色。"))
-        return values
-
-
-@admin.register(Notice)
-class NoticeAdmin(ScopedAdmin):
-    list_display = ["title", "created_by", "created_at", "reached", "acknowledged"]
-    list_filter = ["requires_ack", DeadWork, Period]
-    search_fields = ["school__name", "created_by__name"]
-    ordering = ["-id"]
-    page_template = "console/notice.html"
-
-    def visible_to(self, user: User) -> QuerySet[Notice]:
-        inbox = Q(deliveries__channel=INBOX)
-        return (
-            notices_visible_to(user)
-            .select_related("school", "created_by")
-            .annotate(
-                told=Count("deliveries", filter=inbox),
-                read=Count("deliveries", filter=inbox & Q(deliveries__read_at__isnull=False)),
-                acked=Count(
-                    "deliveries", filter=inbox & Q(deliveries__acknowledged_at__isnull=False)
-                ),
-            )
-        )
-
-    @admin.display(description=gettext_lazy("标题"))
-    def title(self, row: Notice) -> str:
-        return row.title
-
-    @admin.display(description=gettext_lazy("已读"))
-    def reached(self, row: Any) -> str:
-        return f"{row.read} / {row.told}"
-
-    @admin.display(description=gettext_lazy("已确认"))
-    def acknowledged(self, row: Any) -> str:
-        return f"{row.acked} / {row.told}" if row.requires_ack else "—"
-
-    def may_add(self, request: HttpRequest) -> bool:
-        return True
-
-    def add_view(
-        self,
-        request: HttpRequest,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        def do(form: ConsoleForm) -> str:
-            values = form.cleaned_data
-            notice = announce(
-                notice_id=values["notice_id"],
-                by=person(request),
-                title=values["title"],
-                body=values["body"],
-                audience=Audience(
-                    areas=[area.pk for area in values["areas"]],
-                    schools=[school.pk for school in values["schools"]],
-                    roles=values["roles"],
-                ),
-                requires_ack=values["requires_ack"],
-            )
-            messages.success(request, _("通知已发出。"))
-            return self.page_of(notice)
-
-        return self.form_page(
-            request, AnnouncementForm, do, title=_("写通知"), submit=_("发出通知")
-        )
-
-    def deeds(self, request: HttpRequest, row: Notice) -> Mapping[str, Deed]:
-        return retry_deed(row, NOTICES)
-
-    def facts(self, request: HttpRequest, row: Any) -> Sequence[tuple[Text, Any]]:
-        return [
-            (_("发出人"), row.created_by or _("系统")),
-            (_("发出时间"), row.created_at),
-            (_("学校"), page_link(row.school) if row.school else "—"),
-            (_("已读"), self.reached(row)),
-            (_("已确认"), self.acknowledged(row)),
-            *facts_of_work(row),
-        ]
-
-    def page_tools(self, request: HttpRequest, row: Notice) -> Sequence[Tool]:
-        watched = row.escalations.exists() or row.escalation_steps.exists()
-        return [escalation_tool(row)] if watched else []
-
-    def page_context(self, request: HttpRequest, row: Notice) -> dict[str, Any]:
-        rows = deliveries_seen_by(person(request)).filter(notice=row).order_by("recipient", "id")
-        page = Paginator(rows, 100).get_page(request.GET.get("page"))
-        return {"deliveries": page}
 
 
 # ---- deliveries ------------------------------------------------------------------------------

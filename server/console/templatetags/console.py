@@ -37,6 +37,12 @@ def badge(row: Visit | Finding | Delivery) -> SafeString:
 
 
 @register.filter
+def channel_word(name: str) -> str:
+    """A channel of notices, as people read it."""
+    return str(Delivery.Channel(name).label)
+
+
+@register.filter
 def severity(row: Finding) -> SafeString:
     """How bad a finding is."""
     return states.badge(Finding.Severity(row.severity))

@@ -89,9 +89,9 @@ class FcmChannel:
 
     def _message(self, delivery: Delivery, address: str) -> messaging.Message:
         notice = delivery.notice
-        urgent = notice.kind.urgent
+        urgent = notice.is_urgent
         with translation.override(delivery.person.language):
-            notification = messaging.Notification(title=notice.title, body=notice.body)
+            notification = messaging.Notification(title=delivery.title, body=delivery.body)
         message = messaging.Message(
             notification=notification,
             data={

@@ -19,5 +19,5 @@ class LogChannel:
 
     def send(self, delivery: Delivery) -> Sent:
         """Write the title only: the text may hold what a log must not."""
-        logger.info("push to %s: %s", delivery.address, delivery.notice.title)
+        logger.info("push to %s: %s", delivery.address, delivery.title)
         return Sent("sent", _("仅写入日志（PUSH_URL=log://）"))

@@ -1,8 +1,18 @@
-"""Devices of people, chat groups, notices and their deliveries."""
+"""Devices of people, chat groups, notices with what belongs to them, and their deliveries."""
 
 from server.messaging.models.devices import ClockReading, Device
 from server.messaging.models.escalation import Escalation, EscalationRule, EscalationStep
 from server.messaging.models.groups import ChatGroup
+from server.messaging.models.notice_parts import (
+    Newcomer,
+    NewcomerFeed,
+    NoticeAnswer,
+    NoticeAttachment,
+    NoticeDraft,
+    NoticeVersion,
+    PastReceipt,
+    SavedAudience,
+)
 from server.messaging.models.notices import Delivery, Notice
 from server.messaging.models.reminders import Reminder
 from server.messaging.models.wording import EventWording
@@ -16,6 +26,14 @@ __all__ = [
     "EscalationRule",
     "EscalationStep",
     "EventWording",
+    "Newcomer",
+    "NewcomerFeed",
     "Notice",
+    "NoticeAnswer",
+    "NoticeAttachment",
+    "NoticeDraft",
+    "NoticeVersion",
+    "PastReceipt",
     "Reminder",
+    "SavedAudience",
 ]

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from server.core.ids import new_id
 from server.core.work import Work, due_index
-from server.grid.models import School, User
+from server.grid.models import Area, School, User
 from server.messaging.events import EventKind, event_kind
 from server.messaging.models.devices import Device
 from server.messaging.models.groups import ChatGroup
 from server.messaging.models.wording import EventWording, known_words, language
 from server.messaging.templates import fill
+from server.messaging.variables import Addressee
+from server.messaging.variables import fill as fill_for
 
 
 class Notice(Work):
     """One message to many. Its text is made in the reader's language, from the version of the event's
     wording that was in force when it was made (ADR 26).
 
-    The work of a notice is the expansion of a large `audience` into deliveries.
+    The work of a notice: to be sent at its time, the expansion of a large `audience` into deliveries,
+    telling phones of a recall or a correction, and admitting late joiners (server.messaging.composing).
+    What is asked of readers before `asked_since` is asked again.
     """
+
+    class State(models.TextChoices):
+        SCHEDULED = "scheduled", _("定时发送")
+        SENT = "sent", _("已发出")
+        RECALLED = "recalled", _("已撤回")
+        CANCELLED = "cancelled", _("已取消")
+
+    class Requires(models.TextChoices):
+        NOTHING = "", _("无")
+        READ = "read", _("阅读")
+        ACKNOWLEDGE = "acknowledge", _("确认收到")
+        ANSWER = "answer", _("填写回执")
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     event = models.CharField(_("事件"), max_length=48)
@@ -48,7 +66,48 @@ class Notice(Work):
         related_name="+",
         db_index=False,  # a version is never deleted, and nobody asks for its notices
     )
+    requires = models.CharField(
+        _("要求"), max_length=12, choices=Requires, blank=True, default="", db_default=""
+    )
     audience = models.JSONField(null=True, blank=True)
+    state = models.CharField(
+        _("状态"), max_length=10, choices=State, default=State.SENT, db_default="sent"
+    )
+    office = models.ForeignKey(
+        Area,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("发出单位"),
+    )
+    urgent = models.BooleanField(_("紧急"), default=False, db_default=False)
+    # Whether title and body hold variables, or doubled braces that stand for one.
+    templated = models.BooleanField(default=False, db_default=False, editable=False)
+    form = models.JSONField(null=True, blank=True, editable=False)
+    content_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
+    send_at = models.DateTimeField(_("定时"), null=True, blank=True)
+    sent_at = models.DateTimeField(_("实际发出"), null=True, blank=True, editable=False)
+    open_until = models.DateTimeField(_("截止"), null=True, blank=True)
+    late_until = models.DateTimeField(null=True, editable=False)
+    version = models.PositiveSmallIntegerField(_("版本"), default=1, db_default=1, editable=False)
+    corrected_at = models.DateTimeField(_("更正时间"), null=True, blank=True, editable=False)
+    correction_note = models.CharField(
+        _("更正说明"), max_length=200, blank=True, default="", db_default=""
+    )
+    asked_since = models.DateTimeField(null=True, editable=False)
+    recalled_at = models.DateTimeField(_("撤回时间"), null=True, blank=True, editable=False)
+    recall_reason = models.CharField(
+        _("撤回原因"), max_length=200, blank=True, default="", db_default=""
+    )
+    reminder_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="reminders", editable=False
+    )
+    # What the worker has yet to do: tell recipients of a change, as far as `change_told_to` in the
+    # order of their ids, and look for late joiners.
+    change_untold = models.BooleanField(default=False, db_default=False, editable=False)
+    change_told_to = models.UUIDField(null=True, editable=False)
+    late_due = models.BooleanField(default=False, db_default=False, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -70,13 +129,29 @@ class Notice(Work):
                 name="notice_subject",
                 condition=Q(subject_id__isnull=False),
             ),
+            models.Index(
+                fields=["late_until"],
+                name="notice_open",
+                condition=Q(late_until__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
                 name="notice_subject_whole",
                 condition=Q(subject_type="", subject_id=None)
                 | (~Q(subject_type="") & Q(subject_id__isnull=False)),
-            )
+            ),
+            models.CheckConstraint(
+                name="notice_state_has_its_facts",
+                condition=Q(state__in=["sent", "cancelled"])
+                | Q(state="scheduled", send_at__isnull=False)
+                | (Q(state="recalled", recalled_at__isnull=False) & ~Q(recall_reason="")),
+            ),
+            models.CheckConstraint(
+                name="notice_form_where_asked",
+                condition=Q(requires="answer", form__isnull=False)
+                | (~Q(requires="answer") & Q(form__isnull=True)),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -102,6 +177,25 @@ class Notice(Work):
             return fill(known_words(self.wording_id).body[language()], self.params)
         text: str = str(self.kind.body) % self.params
         return text
+
+    @property
+    def asks(self) -> str:
+        """What readers are to do: read, acknowledge, answer, or nothing in particular."""
+        return self.requires or (self.Requires.ACKNOWLEDGE.value if self.requires_ack else "")
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a push may wake the phone."""
+        return self.urgent or self.kind.urgent
+
+    @property
+    def told_at(self) -> datetime:
+        """When it was sent, or is to be."""
+        return self.sent_at or self.send_at or self.created_at
+
+    def is_closed(self, moment: datetime) -> bool:
+        """Whether it takes no answers any more."""
+        return self.open_until is not None and self.open_until <= moment
 
 
 class Delivery(Work):
@@ -176,6 +270,19 @@ class Delivery(Work):
     read_by_device = models.ForeignKey(
         Device, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("阅读设备")
     )
+    acknowledged_by_device = models.ForeignKey(
+        Device,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("确认设备"),
+        db_index=False,  # of millions of rows, for a device that is deleted once in a lifetime
+    )
+    answered_at = models.DateTimeField(_("填报时间"), null=True, blank=True)
+
+    addressee: Addressee | None = None
+    """What the variables of the text stand for; whoever shows many rows sets it for all at once."""
 
     class Meta:
         verbose_name = _("送达")
@@ -218,6 +325,10 @@ class Delivery(Work):
                 condition=Q(acknowledged_at=None) | Q(read_at__isnull=False),
             ),
             models.CheckConstraint(
+                name="delivery_read_before_answered",
+                condition=Q(answered_at=None) | Q(read_at__isnull=False),
+            ),
+            models.CheckConstraint(
                 name="delivery_state_has_its_facts",
                 condition=Q(state="pending")
                 | Q(state="sent", sent_at__isnull=False)
@@ -235,3 +346,42 @@ class Delivery(Work):
         if self.recipient is None:
             raise ValueError(f"delivery {self.pk} is to a group")
         return self.recipient
+
+    @property
+    def title(self) -> str:
+        """The notice's title for this recipient, in the language that is active now."""
+        if self.notice.state == Notice.State.RECALLED:
+            return gettext("通知已撤回：%(title)s") % {"title": self._filled(self.notice.title)}
+        return self._filled(self.notice.title)
+
+    @property
+    def body(self) -> str:
+        """The text for this recipient; of a recalled notice only who recalled it, and why."""
+        notice = self.notice
+        if notice.state == Notice.State.RECALLED:
+            words = {"office": notice.office or gettext("发出单位"), "why": notice.recall_reason}
+            return gettext("%(office)s已撤回此通知。原因：%(why)s") % words
+        return self._filled(notice.body)
+
+    @property
+    def acknowledged_since(self) -> datetime | None:
+        """When the recipient confirmed the notice as it is now."""
+        return self._since(self.acknowledged_at)
+
+    @property
+    def answered_since(self) -> datetime | None:
+        """When the recipient answered the notice as it is now."""
+        return self._since(self.answered_at)
+
+    def _since(self, moment: datetime | None) -> datetime | None:
+        asked = self.notice.asked_since
+        return None if moment and asked and moment < asked else moment
+
+    def _filled(self, text: str) -> str:
+        if not self.notice.templated:
+            return text
+        if self.addressee is None:
+            from server.messaging.addressees import addressee_of  # it reads rows: models come first
+
+            self.addressee = addressee_of(self)
+        return fill_for(text, self.addressee, self.notice.told_at)

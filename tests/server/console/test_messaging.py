@@ -17,7 +17,7 @@ def form(**changes: object) -> dict[str, object]:
 def test_an_announcement_reaches_the_chosen(office, cast: Cast):
     answer = office.post(
         "/admin/messaging/notice/add/",
-        form(schools=[str(cast.school.pk)], requires_ack="on"),
+        form(schools=[str(cast.school.pk)], requires="acknowledge"),
         follow=True,
     )
     notice = Notice.objects.get()
@@ -37,7 +37,7 @@ def test_pressing_twice_sends_once(office, cast: Cast):
 
 def test_an_announcement_to_nobody_is_refused(office):
     answer = office.post("/admin/messaging/notice/add/", form())
-    assert "请选择行政区、学校或角色" in str(answer.context["form"].errors)
+    assert "请选择行政区、学校、角色、活动或人员" in str(answer.context["form"].errors)
 
 
 def test_a_dead_delivery_is_retried(office, activity):

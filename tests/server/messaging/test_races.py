@@ -12,9 +12,11 @@ import pytest
 from django.db import connection
 
 from server.core.ids import new_id
+from server.messaging.composing import announce
 from server.messaging.models import Delivery, Device
 from server.messaging.queries import Audience
-from server.messaging.services import acknowledge, announce, notify
+from server.messaging.reading import acknowledge
+from server.messaging.services import notify
 from server.messaging.sessions import TokenUnknown, device_for_token
 
 pytestmark = pytest.mark.django_db(transaction=True)

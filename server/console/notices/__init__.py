@@ -1,0 +1,1 @@
+"""Writing notices, and their receipts, in the console."""
