@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from server.messaging.channels import Sent
 from server.messaging.models import Delivery
+from server.messaging.wording import wording_of
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +17,9 @@ class LogChannel:
     """Stands for FCM where PUSH_URL is log://."""
 
     name = "fcm"
+    carries_many = True
 
     def send(self, delivery: Delivery) -> Sent:
         """Write the title only: the text may hold what a log must not."""
-        logger.info("push to %s: %s", delivery.address, delivery.notice.title)
+        logger.info("push to %s: %s", delivery.address, wording_of(delivery).title)
         return Sent("sent", _("仅写入日志（PUSH_URL=log://）"))

@@ -160,6 +160,9 @@ class Delivery(Work):
         Device, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("阅读设备")
     )
 
+    carries: tuple[Notice, ...] = ()
+    """The notices whose text this one's message brings too, set when it is sent (wording)."""
+
     class Meta:
         verbose_name = _("送达")
         verbose_name_plural = _("送达记录")
