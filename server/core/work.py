@@ -181,14 +181,16 @@ def _claim_from(pump: Pump, lane: Lane) -> list[Any]:
     return claimed
 
 
-def claim_rows(pump: Pump, which: Q, limit: int) -> list[Any]:
-    """Claim up to `limit` due rows of these, whatever the lanes."""
+def claim_rows(pump: Pump, which: Q, limit: int, *, apart: bool = True) -> list[Any]:
+    """Claim up to `limit` due rows of these, whatever the lanes; `apart`: suspects go alone."""
     lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
     with transaction.atomic():
         rows = due(pump).filter(which).order_by("work_due_at")
         if connection.features.has_select_for_update_skip_locked:
             rows = rows.select_for_update(skip_locked=True, of=("self",))
-        claimed = _suspects_apart(list(rows[:limit]))
+        claimed = list(rows[:limit])
+        if apart:
+            claimed = _suspects_apart(claimed)
         for row in claimed:
             row.work_due_at = lease_end
             row.work_attempts += 1
@@ -221,7 +223,8 @@ def run(pump: Pump, row: Any) -> None:
     if pump.together:
         pump.together(pump, [row])
         return
-    assert pump.handle, f"{pump.name} has neither handle nor together"
+    if pump.handle is None:
+        raise TypeError(f"{pump.name} has neither handle nor together")
     if row.work_lost > pump.max_lost:
         _die(pump, row, f"{pump.max_lost} workers in a row died while they were at it")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +17,7 @@ class EventKind:
     """One kind of event. `title` and `body` are %-templates over exactly `params`.
 
     `urgent`: a push may wake the phone. `requires_ack`: the reader must confirm, unless the caller
-    says otherwise.
+    says otherwise. `lives`: for how long a message is worth sending (None: DELIVERY_HOURS).
     """
 
     key: str
@@ -25,6 +26,7 @@ class EventKind:
     params: frozenset[str]
     urgent: bool = False
     requires_ack: bool = False
+    lives: timedelta | None = None
 
     def check(self, params: Mapping[str, str]) -> None:
         """Raises TypeError for a missing or unknown parameter, or one that is not text."""
@@ -47,6 +49,7 @@ def _event(
     *,
     urgent: bool = False,
     requires_ack: bool = False,
+    lives: timedelta | None = None,
 ) -> None:
     _catalogue[key] = EventKind(
         key=key,
@@ -55,6 +58,7 @@ def _event(
         params=frozenset(params.split()),
         urgent=urgent,
         requires_ack=requires_ack,
+        lives=lives,
     )
 
 
@@ -92,6 +96,7 @@ _event(  # to the school, when an announced visit begins
     "school activity inspector",
     _("督学已到校：%(school)s"),
     _("%(inspector)s 已到 %(school)s，开始“%(activity)s”督导。"),
+    lives=timedelta(hours=12),
 )
 _event(  # to the school, at check-in of an unannounced visit: the first it hears of it
     "visit.checked_in_unannounced",
@@ -99,6 +104,7 @@ _event(  # to the school, at check-in of an unannounced visit: the first it hear
     _("督学已到校（未预先通知）：%(school)s"),
     _("%(inspector)s 已到 %(school)s，开始“%(activity)s”督导。本次督导未预先通知，请予配合。"),
     urgent=True,
+    lives=timedelta(hours=12),
 )
 _event(  # to the inspectors: the office sends the visit back
     "visit.returned",

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
-from server.core.ids import new_id
-from server.core.work import PermanentFailure, wake
+from server.core.work import PermanentFailure, stopping, wake
 from server.grid.models import School, User
 from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
-from server.messaging.models import Delivery, Device, Notice
+from server.messaging.models import Delivery, Device, Hint, Notice
+from server.messaging.ordering import plan
+from server.messaging.outbox import write_inbox, write_pending
 from server.messaging.queries import Audience, recipients_of
 
 DELIVERIES = "deliveries"
+HINTS = "hints"
 NOTICES = "notices"
+HINTED_AT_ONCE = 500
 AT_ONCE = 200
 """Up to so many recipients of an announcement are written with it; more are left to a worker."""
-BATCH = 1000
+BATCH = 2000
+EXPAND_SECONDS = 20.0
+"""Other work of the worker waits no longer."""
 
 Channel = Delivery.Channel
-State = Delivery.State
 
 
 # ---- telling --------------------------------------------------------------------------------
@@ -71,54 +76,35 @@ def notify(
 
 
 def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
-    """Write the deliveries of these people. Repeating it adds nothing."""
+    """Write the deliveries of these people, and the hints to their sockets. Repeating it tells nobody
+    twice.
+    """
     if not user_ids:
         return
     ordered = sorted(user_ids)  # the order of locks is the same for everybody
-    rows = [_inbox_row(notice, user_id) for user_id in ordered]
-    rows += [_pending_row(notice, user_id, Channel.SOCKET) for user_id in ordered]
-    rows += [
-        _pending_row(notice, user_id, Channel.FCM, address=str(device_id))
-        for user_id, device_id in _push_devices(ordered)
-    ]
-    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
-    record_change("notice", notice.id, user_ids=ordered)
-    wake(DELIVERIES)
-
-
-def _inbox_row(notice: Notice, user_id: UUID) -> Delivery:
     moment = clock.now()
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=Channel.INBOX,
-        state=State.DELIVERED,
-        sent_at=moment,
-        delivered_at=moment,
+    write_inbox(notice.id, ordered, moment)
+    planned = plan(notice, ordered, moment)
+    write_pending(notice.id, planned, moment)
+    message = {"type": "inbox.changed", "after": str(notice.id)}
+    Hint.objects.bulk_create(
+        Hint(
+            message=message,
+            user_ids=list(map(str, batch)),
+            created_at=moment,
+            work_due_at=moment,
+        )
+        for batch in batched(ordered, HINTED_AT_ONCE)
     )
+    record_change("notice", notice.id, user_ids=ordered)
+    wake(HINTS)
+    if planned:
+        wake(DELIVERIES)
 
 
-def _pending_row(notice: Notice, user_id: UUID, channel: str, *, address: str = "") -> Delivery:
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=channel,
-        address=address,
-        work_due_at=clock.now(),
-    )
-
-
-def _push_devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, UUID]]:
-    """(person, device) of every device of theirs that a push can reach now."""
-    return Device.objects.filter(
-        user__in=user_ids,
-        push_provider=Device.PushProvider.FCM,
-        push_disabled_at=None,
-        revoked_at=None,
-        token_expires_at__gt=clock.now(),
-    ).values_list("user_id", "id")
+def batched(ids: list[UUID], size: int) -> Iterable[list[UUID]]:
+    """The ids in lists of `size` at most."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 # ---- announcements --------------------------------------------------------------------------
@@ -186,24 +172,38 @@ def _reach(notice: Notice, people: QuerySet[User]) -> None:
 
 
 def expand(notice: Notice) -> None:
-    """Write the deliveries of the next batch of a large audience; the row stays due until all are.
+    """Write the deliveries of a large audience, a batch in a transaction, for a while.
 
-    Whoever has an inbox row has had their turn, in the transaction that wrote it: after a crash the
-    rest is found by looking, and nobody is told twice.
+    People are told in the order of their ids, and the last who was told is stored with the batch that
+    told them: a crash repeats nobody, and a batch costs the same at the end as at the beginning.
     """
     if notice.audience is None or notice.created_by is None:
         raise PermanentFailure("nobody's audience: its author is gone")
-    told = Delivery.objects.filter(notice=notice, recipient=OuterRef("pk"), channel=Channel.INBOX)
     people = recipients_of(Audience.from_json(notice.audience), notice.created_by)
-    rest = people.filter(~Exists(told)).order_by("pk").values_list("pk", flat=True)
-    with transaction.atomic():
-        batch = set(rest[:BATCH])
-        _deliver(notice, batch)
-        if len(batch) == BATCH:
+    until = time.monotonic() + EXPAND_SECONDS
+    while _expand_once(notice, people):
+        if time.monotonic() >= until or stopping.is_set():
             Notice.objects.filter(id=notice.id).update(
                 work_due_at=clock.now(), work_attempts=0, work_lost=0
             )
             wake(NOTICES)
+            return
+
+
+@transaction.atomic
+def _expand_once(notice: Notice, people: QuerySet[User]) -> bool:
+    """Tell the next batch. False: it was the last.
+
+    The row's lock is for a worker whose lease ended while it was at it: it would tell them again.
+    """
+    row = Notice.objects.select_for_update().only("expanded_to").get(id=notice.id)
+    rest = people if row.expanded_to is None else people.filter(pk__gt=row.expanded_to)
+    batch = list(rest.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    if not batch:
+        return False
+    _deliver(notice, set(batch))
+    Notice.objects.filter(id=notice.id).update(expanded_to=batch[-1])
+    return len(batch) == BATCH
 
 
 # ---- reading --------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import UUID, uuid4
 
@@ -108,9 +107,7 @@ class FcmChannel:
             raise outcome
         return outcome
 
-    def send_all(
-        self, deliveries: Sequence[Delivery], *, seconds: float
-    ) -> Mapping[UUID, Outcome]:
+    def send_all(self, deliveries: Sequence[Delivery], *, seconds: float) -> Mapping[UUID, Outcome]:
         """The same for many: as many at once as there are connections."""
         until = time.monotonic() + seconds
         addresses = _addresses(deliveries)
@@ -381,7 +378,9 @@ def _addresses(deliveries: Sequence[Delivery]) -> dict[UUID, str]:
             token_expires_at__gt=clock.now(),
         ).values_list("pk", "user_id", "push_address")
     }
-    found = {row.pk: (row.recipient_id, *devices.get(row.address, (None, ""))) for row in deliveries}
+    found = {
+        row.pk: (row.recipient_id, *devices.get(row.address, (None, ""))) for row in deliveries
+    }
     return {pk: address for pk, (owner, user, address) in found.items() if user and owner == user}
 
 

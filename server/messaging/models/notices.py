@@ -37,6 +37,8 @@ class Notice(Work):
     )
     requires_ack = models.BooleanField(_("需要确认"), default=False)
     audience = models.JSONField(null=True, blank=True)
+    # Of a large audience, in the order of ids: the last who was told.
+    expanded_to = models.UUIDField(null=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -168,7 +170,17 @@ class Delivery(Work):
         verbose_name_plural = _("送达记录")
         ordering = ["-id"]
         indexes = [
-            due_index("delivery_due"),
+            # Of each channel by itself, so that what one may not send now costs the others nothing.
+            models.Index(
+                fields=["channel", "work_due_at"],
+                name="delivery_due",
+                condition=Q(work_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["recipient", "channel"],
+                name="delivery_due_of_person",
+                condition=Q(work_due_at__isnull=False),
+            ),
             models.Index(fields=["recipient", "channel", "-id"], name="deliveries_of_person"),
             models.Index(
                 fields=["recipient", "-id"],
