@@ -94,24 +94,8 @@ class FcmServer:
     def push_url(self, folder: Path, **options: str) -> str:
         """A PUSH_URL for this server; writes its service account into `folder`."""
         file = folder / "service-account.json"
-        file.write_text(json.dumps(self._service_account()), encoding="utf-8")
+        file.write_text(json.dumps(service_account(self.url)), encoding="utf-8")
         return f"fcm://{file}?{urlencode({'endpoint': self.url, **options})}"
-
-    def _service_account(self) -> dict[str, str]:
-        private = _key().private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return {
-            "type": "service_account",
-            "project_id": PROJECT,
-            "private_key_id": "1",
-            "private_key": private.decode(),
-            "client_email": "push@duxue.example",
-            "client_id": "1",
-            "token_uri": f"{self.url}/token",
-        }
 
     def _log_in(self, form: dict[str, list[str]]) -> Answer:
         if self.refuse_logins:
@@ -131,6 +115,24 @@ class FcmServer:
         if self.queue:
             return ANSWERS[self.queue.popleft()]
         return ANSWERS[self.by_token.get(message["token"], "success")]
+
+
+def service_account(url: str) -> dict[str, str]:
+    """Google's file of credentials, for a server at `url` that logs in who signs with our key."""
+    private = _key().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key_id": "1",
+        "private_key": private.decode(),
+        "client_email": "push@duxue.example",
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }
 
 
 def _handler(fcm: FcmServer) -> type[BaseHTTPRequestHandler]:
