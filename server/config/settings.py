@@ -428,6 +428,11 @@ UNFOLD = {
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
+                    {
+                        **_nav(_("消息服务商"), "dns", "messaging_provider_changelist"),
+                        "permission": lambda request: request.user.is_superuser,
+                    },
+                    _nav(_("我的消息偏好"), "tune", "messaging_preference_changelist"),
                 ],
             },
             {

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from server.core.ids import new_id
 from server.messaging.models import Delivery
@@ -152,8 +152,10 @@ def record(results: Iterable[Result]) -> int:
             [convert(value) for convert, value in zip(adapt, row, strict=True)]
             for row in zip(*columns, strict=True)
         ]
-        # The id and the lease come first in a result and last in the statement.
-        cursor.executemany(_RECORD_ONE, [[*row[2:], *row[:2]] for row in rows])
+        # The id and the lease come first in a result and last in the statement. One transaction:
+        # each row by itself would be a turn of the disk.
+        with transaction.atomic():
+            cursor.executemany(_RECORD_ONE, [[*row[2:], *row[:2]] for row in rows])
         return int(cursor.rowcount)
 
 

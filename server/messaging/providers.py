@@ -191,3 +191,17 @@ def pause(name: str) -> None:
 def resume(name: str) -> None:
     """End a pause, and an open breaker too: somebody knows that the provider is back."""
     Provider.objects.filter(pk=name).update(paused_at=None, failures=0, trips=0, open_until=None)
+
+
+# ---- for people -----------------------------------------------------------------------------
+
+
+def provider_name(name: str) -> str:
+    """As people call it."""
+    channel, _dot, kind = name.partition(".")
+    return str(ChatGroup.Kind(kind).label if kind else Channel(channel).label)
+
+
+def waiting_for(name: str) -> int:
+    """How many deliveries of it are due or will be."""
+    return Delivery.objects.filter(LANES[name], work_due_at__isnull=False).count()

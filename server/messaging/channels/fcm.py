@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,12 +219,11 @@ class FcmChannel:
         """What FCM's answer means for the delivery; the SDK's own reading of errors."""
         if answer.failure:
             return Unavailable(answer.failure)
-        response = answer.as_response()
         if answer.status != 200:
-            error = self._service._handle_fcm_error(requests.HTTPError(response=response))
-            return _failure(error, address)
+            failed = requests.HTTPError(response=answer.as_response())
+            return _failure(self._service._handle_fcm_error(failed), address)
         try:
-            return Sent("sent", provider_id=str(response.json()["name"])[-200:])
+            return Sent("sent", provider_id=str(json.loads(answer.content)["name"])[-200:])
         except (ValueError, KeyError, TypeError) as error:  # an answer without a name
             return TemporaryFailure(f"{type(error).__name__}: {error}")
 
@@ -281,7 +281,7 @@ class Client:
     """Posts many bodies to one address over connections that stay open, on a loop in a thread.
 
     A thread, because the pump is not asynchronous, and a loop that stands still between two batches
-    would not learn that the other side has closed a connection.
+    would not learn that the other side has closed a connection. A forked child makes its own.
     """
 
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
@@ -291,6 +291,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._pid = 0
 
     def post(
         self, bodies: Mapping[UUID, bytes], headers: Mapping[str, str], until: float
@@ -314,6 +315,8 @@ class Client:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._loop, self._session = os.getpid(), None, None
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
