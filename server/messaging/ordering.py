@@ -17,7 +17,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 from server.core import clock
 from server.core.ids import first_id_of
 from server.messaging.models import Delivery, Device, Habit, HabitsUntil, Notice
-from server.messaging.outbox import Planned
+from server.messaging.outbox import Planned, many
 from server.messaging.preferences import CHOSEN, Preferences, preferences_of
 
 READ_SOON = timedelta(hours=1)
@@ -33,7 +33,7 @@ Address = tuple[str, str]
 def plan(notice: Notice, user_ids: Sequence[UUID], moment: datetime) -> list[Planned]:
     """The deliveries besides the inbox of these people, each with the moment when it is due."""
     addresses = addresses_of(user_ids)
-    preferences, habits = preferences_of(addresses), _habits_of(addresses)
+    preferences, habits = preferences_of(addresses), _habits_of(list(addresses))
     expires = moment + (notice.kind.lives or timedelta(hours=settings.DELIVERY_HOURS))
     gap = timedelta(
         minutes=settings.FALLBACK_URGENT_MINUTES
@@ -77,7 +77,7 @@ def addresses_of(user_ids: Sequence[UUID]) -> dict[UUID, list[Address]]:
     """Every address that reaches one of these people now; who has none is missing."""
     found: dict[UUID, list[Address]] = defaultdict(list)
     devices = Device.objects.filter(
-        user__in=user_ids,
+        user__in=many(user_ids),
         push_provider=Device.PushProvider.FCM,
         push_disabled_at=None,
         revoked_at=None,
@@ -91,10 +91,10 @@ def addresses_of(user_ids: Sequence[UUID]) -> dict[UUID, list[Address]]:
 # ---- what has reached a person --------------------------------------------------------------
 
 
-def _habits_of(user_ids: Iterable[UUID]) -> Mapping[UUID, Mapping[str, float]]:
+def _habits_of(user_ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, float]]:
     """For each person and channel the share of messages that were read soon; 0.5 before the first."""
     habits: dict[UUID, dict[str, float]] = defaultdict(dict)
-    for row in Habit.objects.filter(user__in=list(user_ids)):
+    for row in Habit.objects.filter(user__in=many(user_ids)):
         habits[row.user_id][row.channel] = (row.read + 1) / (row.sent + 2)
     return habits
 

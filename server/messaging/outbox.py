@@ -13,11 +13,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.expressions import RawSQL
 
-from server.core.ids import new_id
+from server.core.ids import array_of, new_id
 from server.messaging.models import Delivery
 
 AT_ONCE = 1000
+
+
+def many(ids: Sequence[UUID]) -> RawSQL | Sequence[UUID]:
+    """For `…__in` of a long list: one parameter where the database has arrays."""
+    if connection.vendor == "postgresql":
+        return RawSQL("SELECT unnest(%s::uuid[])", [array_of(ids)])
+    return ids
 
 
 # ---- writing --------------------------------------------------------------------------------
@@ -38,7 +46,7 @@ def write_inbox(notice_id: UUID, user_ids: Sequence[UUID], moment: datetime) -> 
     """Put the notice into these inboxes, where it is delivered by being there. Repeating adds nothing."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            columns: list[Any] = [[new_id() for _ in user_ids], user_ids]
+            columns = [array_of([new_id() for _ in user_ids]), array_of(user_ids)]
             cursor.execute(_INBOX, [notice_id, moment, *columns])
         return
     Delivery.objects.bulk_create(
@@ -64,8 +72,8 @@ def write_pending(notice_id: UUID, rows: Sequence[Planned], moment: datetime) ->
         return
     if connection.vendor == "postgresql":
         columns: list[Any] = [
-            [new_id() for _ in rows],
-            [row.recipient_id for row in rows],
+            array_of([new_id() for _ in rows]),
+            array_of([row.recipient_id for row in rows]),
             [row.channel for row in rows],
             [row.address for row in rows],
             [row.due_at for row in rows],
@@ -145,7 +153,12 @@ def record(results: Iterable[Result]) -> int:
     columns = [[_stored(result, name) for result in results] for name in _RESULT]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(_RECORD, columns)
+            kinds = [kind for _column, kind in _RESULT.values()]
+            told = [
+                array_of(column) if kind == "uuid" else column
+                for column, kind in zip(columns, kinds, strict=True)
+            ]
+            cursor.execute(_RECORD, told)
             return int(cursor.rowcount)
         adapt = [_adapters()[name] for name in _RESULT]
         rows = [

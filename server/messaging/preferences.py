@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from server.core.errors import Invalid, Problem
 from server.grid.models import User
 from server.messaging.models import Delivery, Preference
+from server.messaging.outbox import many
 
 Channel = Delivery.Channel
 
@@ -64,8 +65,8 @@ def default_preferences() -> Preferences:
 
 def preferences_of(user_ids: Iterable[UUID]) -> Mapping[UUID, Preferences]:
     """Of each of these persons, in one query."""
-    user_ids, default = set(user_ids), default_preferences()
-    rows = Preference.objects.filter(user__in=user_ids)
+    user_ids, default = list(user_ids), default_preferences()
+    rows = Preference.objects.filter(user__in=many(user_ids)) if user_ids else []
     return {**dict.fromkeys(user_ids, default), **{row.user_id: _of(row) for row in rows}}
 
 

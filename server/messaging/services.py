@@ -29,7 +29,8 @@ NOTICES = "notices"
 HINTED_AT_ONCE = 500
 AT_ONCE = 200
 """Up to so many recipients of an announcement are written with it; more are left to a worker."""
-BATCH = 2000
+BATCH = 4000
+READ_AHEAD = 10 * BATCH
 EXPAND_SECONDS = 20.0
 """Other work of the worker waits no longer."""
 
@@ -81,7 +82,8 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     """
     if not user_ids:
         return
-    ordered = sorted(user_ids)  # the order of locks is the same for everybody
+    # The order of locks is the same for everybody. Comparing ids as numbers is quicker.
+    ordered = sorted(user_ids, key=lambda user_id: user_id.int)
     moment = clock.now()
     write_inbox(notice.id, ordered, moment)
     planned = plan(notice, ordered, moment)
@@ -181,29 +183,34 @@ def expand(notice: Notice) -> None:
         raise PermanentFailure("nobody's audience: its author is gone")
     people = recipients_of(Audience.from_json(notice.audience), notice.created_by)
     until = time.monotonic() + EXPAND_SECONDS
-    while _expand_once(notice, people):
-        if time.monotonic() >= until or stopping.is_set():
-            Notice.objects.filter(id=notice.id).update(
-                work_due_at=clock.now(), work_attempts=0, work_lost=0
-            )
-            wake(NOTICES)
-            return
+    while ahead := _next_people(notice, people):
+        for batch in batched(ahead, BATCH):
+            _tell_batch(notice, batch)
+            if time.monotonic() >= until or stopping.is_set():
+                Notice.objects.filter(id=notice.id).update(
+                    work_due_at=clock.now(), work_attempts=0, work_lost=0
+                )
+                wake(NOTICES)
+                return
+
+
+def _next_people(notice: Notice, people: QuerySet[User]) -> list[UUID]:
+    """Those of the audience after the last who was told: finding them costs more than telling them,
+    so they are read for many batches.
+    """
+    last = Notice.objects.values_list("expanded_to", flat=True).get(id=notice.id)
+    rest = people if last is None else people.filter(pk__gt=last)
+    return list(rest.order_by("pk").values_list("pk", flat=True)[:READ_AHEAD])
 
 
 @transaction.atomic
-def _expand_once(notice: Notice, people: QuerySet[User]) -> bool:
-    """Tell the next batch. False: it was the last.
-
-    The row's lock is for a worker whose lease ended while it was at it: it would tell them again.
-    """
+def _tell_batch(notice: Notice, batch: list[UUID]) -> None:
+    """Nobody twice: another worker may be at it too, where the lease of the first has ended."""
     row = Notice.objects.select_for_update().only("expanded_to").get(id=notice.id)
-    rest = people if row.expanded_to is None else people.filter(pk__gt=row.expanded_to)
-    batch = list(rest.order_by("pk").values_list("pk", flat=True)[:BATCH])
-    if not batch:
-        return False
-    _deliver(notice, set(batch))
-    Notice.objects.filter(id=notice.id).update(expanded_to=batch[-1])
-    return len(batch) == BATCH
+    rest = {user_id for user_id in batch if row.expanded_to is None or user_id > row.expanded_to}
+    if rest:
+        _deliver(notice, rest)
+        Notice.objects.filter(id=notice.id).update(expanded_to=batch[-1])
 
 
 # ---- reading --------------------------------------------------------------------------------

@@ -115,7 +115,11 @@ class Delivery(Work):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     notice = models.ForeignKey(
-        Notice, models.CASCADE, related_name="deliveries", verbose_name=_("通知")
+        Notice,
+        models.CASCADE,
+        related_name="deliveries",
+        verbose_name=_("通知"),
+        db_index=False,  # delivery_once begins with it
     )
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -159,7 +163,13 @@ class Delivery(Work):
     read_device_time = models.DateTimeField(null=True, blank=True)
     acknowledged_device_time = models.DateTimeField(null=True, blank=True)
     read_by_device = models.ForeignKey(
-        Device, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("阅读设备")
+        Device,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("阅读设备"),
+        db_index=False,  # delivery_read_by, of the few that are
     )
 
     carries: tuple[Notice, ...] = ()
@@ -186,6 +196,11 @@ class Delivery(Work):
                 fields=["recipient", "-id"],
                 name="delivery_unread",
                 condition=Q(channel="inbox", read_at=None),
+            ),
+            models.Index(
+                fields=["read_by_device"],
+                name="delivery_read_by",
+                condition=Q(read_by_device__isnull=False),
             ),
             models.Index(
                 fields=["merged_into"],

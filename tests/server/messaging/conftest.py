@@ -94,10 +94,11 @@ class Postbox:
 
 
 @pytest.fixture
-def postbox(monkeypatch) -> Iterator[Postbox]:
-    """Stands for mail."""
+def postbox(monkeypatch, fcm: FcmServer) -> Iterator[Postbox]:
+    """Stands for mail, beside FCM."""
     box = Postbox()
     monkeypatch.setitem(channels._makers, "mail", lambda: box)
     channels.channel_for.cache_clear()
     yield box
+    channels.channel_for("fcm").close()  # it is forgotten with the postbox
     channels.channel_for.cache_clear()

@@ -83,8 +83,10 @@ def test_a_message_of_the_night_rings_in_the_morning_and_costs_no_try(ada, fcm, 
     worker.drain()
     row = push_of(notice)
     assert (row.state, row.work_attempts, fcm.received) == ("pending", 0, [])
-    assert row.work_due_at.astimezone(SHANGHAI).isoformat(timespec="minutes").startswith(
-        "2027-03-02T07:00"
+    assert (
+        row.work_due_at.astimezone(SHANGHAI)
+        .isoformat(timespec="minutes")
+        .startswith("2027-03-02T07:00")
     )
     at(worker, "2027-03-02 07:00")
     worker.drain()
@@ -147,7 +149,11 @@ def test_a_persons_own_order_outweighs_what_reached_them():
 
 def test_without_a_choice_what_has_reached_the_person_comes_first():
     habits = {"fcm": 0.02, "mail": 0.9}
-    assert ordering.in_order(["fcm", "mail", "sms"], Preferences(), habits) == ["mail", "sms", "fcm"]
+    assert ordering.in_order(["fcm", "mail", "sms"], Preferences(), habits) == [
+        "mail",
+        "sms",
+        "fcm",
+    ]
 
 
 def test_of_whom_nothing_is_known_the_default_order_holds(settings):
