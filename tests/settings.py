@@ -33,6 +33,9 @@ from server.config.settings import DATABASES, STATIC_ROOT  # noqa: E402
 # A live server warns of a folder that is not there, and warnings are errors.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
+# Tests run at night too. Those of quiet hours set their own.
+QUIET_HOURS = ""
+
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if "sqlite" in DATABASES["default"]["ENGINE"]:

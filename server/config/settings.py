@@ -190,6 +190,23 @@ EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
 AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
 """Whether the audit log keeps the address that a request came from."""
 
+# ---- messages (docs/messages.md) --------------------------------------------------------------
+
+DELIVERY_HOURS = env.int("DELIVERY_HOURS", default=72)
+"""For how long a message is worth sending, where its event does not say."""
+DELIVERY_RATES = env.dict("DELIVERY_RATES", default={})
+"""Messages a second for each provider, such as `sms=20,robot.wecom=5`; who is not named has no bound."""
+QUIET_HOURS = env.str("QUIET_HOURS", default="22:00-07:00")
+"""When nothing rings that is not urgent, for who has not chosen; local in TIME_ZONE. Empty: never."""
+CHANNEL_ORDER = env.list("CHANNEL_ORDER", default=["fcm", "webpush", "jpush", "mail", "sms"])
+"""Which channel is tried first, for who has not chosen and of whom nothing is known yet."""
+FALLBACK_MINUTES = env.int("FALLBACK_MINUTES", default=60)
+FALLBACK_URGENT_MINUTES = env.int("FALLBACK_URGENT_MINUTES", default=5)
+"""A notice that was not read for so long goes by the next channel."""
+DIGEST_ABOVE = env.int("DIGEST_ABOVE", default=3)
+DIGEST_MINUTES = env.int("DIGEST_MINUTES", default=10)
+"""More messages than this to one address within so many minutes become one; urgent ones never."""
+
 # ---- limits ---------------------------------------------------------------------------------
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -430,6 +447,11 @@ UNFOLD = {
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
+                    {
+                        **_nav(_("消息服务商"), "dns", "messaging_provider_changelist"),
+                        "permission": lambda request: request.user.is_superuser,
+                    },
+                    _nav(_("我的消息偏好"), "tune", "messaging_preference_changelist"),
                 ],
             },
             {

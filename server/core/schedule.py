@@ -65,7 +65,7 @@ def tick() -> None:
 def sweep() -> None:
     """Enqueue a drain for every pump that has rows due: what a lost hint left."""
     for pump in work.pumps():
-        if not pump.slow and work.due(pump).exists():
+        if not pump.slow and work.is_due(pump):
             work.drain_task.enqueue(pump.name)
 
 

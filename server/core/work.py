@@ -16,7 +16,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -88,10 +88,28 @@ R = TypeVar("R", bound=Work)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lane:
+    """A part of a pump's rows that is claimed by itself: what is slow in one does not hold up another.
+
+    `rows` narrows the pump's rows; at most `limit` are claimed at once. `granted`, asked when there
+    are due rows, says how many of them may be (a rate that all workers share); `unused` takes back
+    what was granted for rows that somebody else had claimed.
+    """
+
+    name: str
+    rows: Q
+    limit: int
+    granted: Callable[[int], int] | None = None
+    unused: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pump:
-    """One kind of work: which rows, and what to do with one of them.
+    """One kind of work: which rows, and what to do with one of them, or with a claimed batch at once.
 
     `handle` must be idempotent: it runs at least once. `given_up` is called for a row that died.
+    `together` takes the place of `handle`: it does the work of all rows of a claim and records how
+    each ended, in whatever way is quickest. `lanes`: those that may be claimed from now.
     `slow`: a row takes minutes; such pumps have a thread of their own in each worker process, so that
     deliveries do not wait for them, and `handle` calls `extend` from time to time.
     `max_lost`: how many workers in a row may die with a row in their hands before it is given up.
@@ -99,7 +117,9 @@ class Pump:
 
     name: str
     rows: Callable[[], QuerySet[Any]]
-    handle: Callable[[Any], None]
+    handle: Callable[[Any], None] | None = None
+    together: Callable[[Pump, list[Any]], None] | None = None
+    lanes: Callable[[], Iterable[Lane]] | None = None
     given_up: Callable[[Any, str], None] | None = None
     lease_seconds: int = 60
     batch: int = 20
@@ -129,18 +149,48 @@ def due(pump: Pump) -> QuerySet[Any]:
     return pump.rows().filter(work_due_at__lte=clock.now())
 
 
+def is_due(pump: Pump) -> bool:
+    """Whether there is a row to claim now."""
+    return any(due(pump).filter(lane.rows).exists() for lane in _lanes(pump))
+
+
 def claim(pump: Pump) -> list[Any]:
-    """Take up to a batch of due rows for the length of the lease. Each row goes to one claimer.
+    """Take up to a batch of due rows of one lane for the length of the lease. Each row goes to one
+    claimer.
 
     A row that was with a worker that died may have killed it, so it goes alone: its neighbours shall
     not be given up with it.
     """
+    for lane in _lanes(pump):
+        if claimed := _claim_from(pump, lane):
+            return claimed
+    return []
+
+
+def _lanes(pump: Pump) -> Iterable[Lane]:
+    return pump.lanes() if pump.lanes else [Lane(name="", rows=Q(), limit=pump.batch)]
+
+
+def _claim_from(pump: Pump, lane: Lane) -> list[Any]:
+    limit = lane.limit
+    if lane.granted:
+        limit = lane.granted(limit) if due(pump).filter(lane.rows).exists() else 0
+    claimed = claim_rows(pump, lane.rows, limit) if limit else []
+    if lane.unused and len(claimed) < limit:
+        lane.unused(limit - len(claimed))
+    return claimed
+
+
+def claim_rows(pump: Pump, which: Q, limit: int, *, apart: bool = True) -> list[Any]:
+    """Claim up to `limit` due rows of these, whatever the lanes; `apart`: suspects go alone."""
     lease_end = clock.now() + timedelta(seconds=pump.lease_seconds)
     with transaction.atomic():
-        rows = due(pump).order_by("work_due_at")
+        rows = due(pump).filter(which).order_by("work_due_at")
         if connection.features.has_select_for_update_skip_locked:
             rows = rows.select_for_update(skip_locked=True, of=("self",))
-        claimed = _suspects_apart(list(rows[: pump.batch]))
+        claimed = list(rows[:limit])
+        if apart:
+            claimed = _suspects_apart(claimed)
         for row in claimed:
             row.work_due_at = lease_end
             row.work_attempts += 1
@@ -170,6 +220,11 @@ def renew(pump: Pump, row: Any) -> bool:
 
 def run(pump: Pump, row: Any) -> None:
     """Do one claimed row's work and record how it ended. Never raises for the work's own failure."""
+    if pump.together:
+        pump.together(pump, [row])
+        return
+    if pump.handle is None:
+        raise TypeError(f"{pump.name} has neither handle nor together")
     if row.work_lost > pump.max_lost:
         _die(pump, row, f"{pump.max_lost} workers in a row died while they were at it")
         return
@@ -193,6 +248,10 @@ def drain(pump: Pump, *, seconds: float = DRAIN_SECONDS) -> int:
     stop = time.monotonic() + seconds
     count = 0
     while not stopping.is_set() and time.monotonic() < stop and (rows := claim(pump)):
+        if pump.together:
+            pump.together(pump, rows)
+            count += len(rows)
+            continue
         for index, row in enumerate(rows):
             if stopping.is_set():
                 release(pump, rows[index:])
@@ -240,7 +299,7 @@ def drain_task(pump_name: str) -> None:
     """Django's task behind a hint."""
     pump = _pumps[pump_name]
     drain(pump)
-    if due(pump).exists():
+    if is_due(pump):
         drain_task.enqueue(pump_name)
 
 
@@ -282,13 +341,14 @@ def _retry(pump: Pump, row: Any, reason: str, retry_after: float | None) -> None
         _die(pump, row, reason)
         return
     _still_ours(pump, row).update(
-        work_due_at=clock.now() + _backoff(pump, row.work_attempts, retry_after),
+        work_due_at=clock.now() + backoff(pump, row.work_attempts, retry_after),
         work_error=reason[:2000],
         work_lost=0,
     )
 
 
-def _backoff(pump: Pump, attempts: int, retry_after: float | None) -> timedelta:
+def backoff(pump: Pump, attempts: int, retry_after: float | None) -> timedelta:
+    """How long to wait after so many tries: longer each time, with jitter, and as long as was told."""
     seconds = min(pump.backoff_seconds * 2 ** (attempts - 1), pump.backoff_limit_seconds)
     seconds = max(seconds * random.uniform(0.5, 1.0), min(retry_after or 0, 86_400))  # noqa: S311 - jitter
     return timedelta(seconds=seconds)

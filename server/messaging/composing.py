@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
@@ -408,7 +409,8 @@ def _resend(notice: Notice, whose: Q) -> None:
         state__in=[Delivery.State.SENT, Delivery.State.DELIVERED],
         merged_into=None,
     )
-    again.update(**_PENDING_AGAIN, work_due_at=clock.now())
+    hours = timedelta(hours=settings.DELIVERY_HOURS)
+    again.update(**_PENDING_AGAIN, work_due_at=clock.now(), expires_at=clock.now() + hours)
 
 
 _PENDING_AGAIN = {
@@ -418,19 +420,6 @@ _PENDING_AGAIN = {
     "work_error": "",
     "work_dead_at": None,
 }
-
-
-def withdraw(delivery: Delivery) -> bool:
-    """Before sending: True where the notice was recalled, and the delivery therefore is not to be sent.
-
-    One that was sent already goes out again, to say that the notice was recalled.
-    """
-    if delivery.notice.state != State.RECALLED or delivery.sent_at is not None:
-        return False
-    Delivery.objects.filter(pk=delivery.pk).update(
-        state=Delivery.State.SKIPPED, reason=str(_("通知已撤回"))
-    )
-    return True
 
 
 def send_again_if_changed(deliveries: Iterable[Delivery]) -> None:

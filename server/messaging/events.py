@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +23,8 @@ class EventKind:
 
     `who` is told, and `when`. `urgent`: a push may wake the phone. `requires_ack`: the reader must
     confirm, unless the caller says otherwise. `required`: the law asks for it, so that no office can
-    switch it off. `by_hand`: the text is the sender's, and nobody words it otherwise.
+    switch it off. `by_hand`: the text is the sender's, and nobody words it otherwise. `lives`: for how
+    long a message is worth sending (None: DELIVERY_HOURS).
     """
 
     key: str
@@ -35,6 +37,7 @@ class EventKind:
     requires_ack: bool = False
     required: bool = False
     by_hand: bool = False
+    lives: timedelta | None = None
 
     def check(self, params: Mapping[str, str]) -> None:
         """Raises TypeError for a missing or unknown parameter, or one that is not text."""
@@ -61,6 +64,7 @@ def _event(
     requires_ack: bool = False,
     required: bool = False,
     by_hand: bool = False,
+    lives: timedelta | None = None,
 ) -> None:
     _catalogue[key] = EventKind(
         key=key,
@@ -73,6 +77,7 @@ def _event(
         requires_ack=requires_ack,
         required=required,
         by_hand=by_hand,
+        lives=lives,
     )
 
 
@@ -159,6 +164,7 @@ _event(
     _("%(inspector)s 已到 %(school)s，开始“%(activity)s”督导。"),
     who=_SCHOOL,
     when=_("提前通知的督导签到"),
+    lives=timedelta(hours=12),
 )
 _event(  # the first that the school hears of it
     "visit.checked_in_unannounced",
@@ -168,6 +174,7 @@ _event(  # the first that the school hears of it
     who=_SCHOOL,
     when=_("“四不两直”督导签到，此前学校不知道"),
     urgent=True,
+    lives=timedelta(hours=12),
 )
 _event(
     "visit.completed",

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import Invalid, Problem
-from server.core.ids import new_id
-from server.core.work import wake
+from server.core.work import stopping, wake
 from server.grid.models import Area, School, User
 from server.messaging.events import event_kind
-from server.messaging.models import Delivery, Device, Notice
+from server.messaging.models import Delivery, Hint, Notice
 from server.messaging.models.wording import words_of
+from server.messaging.ordering import plan
+from server.messaging.outbox import write_inbox, write_pending
 from server.messaging.queries import audience_of
 from server.messaging.watching import watch
 from server.messaging.wording import version_for
 
 DELIVERIES = "deliveries"
+HINTS = "hints"
 NOTICES = "notices"
+HINTED_AT_ONCE = 500
 AT_ONCE = 200
 """Up to so many recipients of an announcement are written with it; more are left to a worker."""
-BATCH = 1000
+BATCH = 4000
+READ_AHEAD = 10 * BATCH
+EXPAND_SECONDS = 20.0
+"""Other work of the worker waits no longer."""
+EVERYBODY = UUID(int=2**128 - 1)
+"""After the last of all ids: the audience has been told. Who joins it later is admitted by name."""
 
 Channel = Delivery.Channel
-State = Delivery.State
 
 
 # ---- telling --------------------------------------------------------------------------------
@@ -82,54 +90,36 @@ def notify(
 
 
 def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
-    """Write the deliveries of these people. Repeating it adds nothing."""
+    """Write the deliveries of these people, and the hints to their sockets. Repeating it tells nobody
+    twice.
+    """
     if not user_ids:
         return
-    ordered = sorted(user_ids)  # the order of locks is the same for everybody
-    rows = [_inbox_row(notice, user_id) for user_id in ordered]
-    rows += [_pending_row(notice, user_id, Channel.SOCKET) for user_id in ordered]
-    rows += [
-        _pending_row(notice, user_id, Channel.FCM, address=str(device_id))
-        for user_id, device_id in _push_devices(ordered)
-    ]
-    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
-    record_change("notice", notice.id, user_ids=ordered)
-    wake(DELIVERIES)
-
-
-def _inbox_row(notice: Notice, user_id: UUID) -> Delivery:
+    # The order of locks is the same for everybody. Comparing ids as numbers is quicker.
+    ordered = sorted(user_ids, key=lambda user_id: user_id.int)
     moment = clock.now()
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=Channel.INBOX,
-        state=State.DELIVERED,
-        sent_at=moment,
-        delivered_at=moment,
+    write_inbox(notice.id, ordered, moment)
+    planned = plan(notice, ordered, moment)
+    write_pending(notice.id, planned, moment)
+    message = {"type": "inbox.changed", "after": str(notice.id)}
+    Hint.objects.bulk_create(
+        Hint(
+            message=message,
+            user_ids=list(map(str, batch)),
+            created_at=moment,
+            work_due_at=moment,
+        )
+        for batch in batched(ordered, HINTED_AT_ONCE)
     )
+    record_change("notice", notice.id, user_ids=ordered)
+    wake(HINTS)
+    if planned:
+        wake(DELIVERIES)
 
 
-def _pending_row(notice: Notice, user_id: UUID, channel: str, *, address: str = "") -> Delivery:
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=channel,
-        address=address,
-        work_due_at=clock.now(),
-    )
-
-
-def _push_devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, UUID]]:
-    """(person, device) of every device of theirs that a push can reach now."""
-    return Device.objects.filter(
-        user__in=user_ids,
-        push_provider=Device.PushProvider.FCM,
-        push_disabled_at=None,
-        revoked_at=None,
-        token_expires_at__gt=clock.now(),
-    ).values_list("user_id", "id")
+def batched(ids: list[UUID], size: int) -> Iterable[list[UUID]]:
+    """The ids in lists of `size` at most."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 # ---- large audiences ------------------------------------------------------------------------
@@ -142,32 +132,54 @@ def _reach(notice: Notice, people: QuerySet[User]) -> None:
         raise Invalid(problems=[Problem("/audience", "nobody", _("所选范围内没有可通知的人员"))])
     if len(first) <= AT_ONCE:
         _deliver(notice, set(first))
+        Notice.objects.filter(id=notice.id).update(expanded_to=EVERYBODY)
         return
     Notice.objects.filter(id=notice.id).update(work_due_at=clock.now())
     wake(NOTICES)
 
 
 def expand(notice: Notice) -> None:
-    """Write the deliveries of the next batch of a large audience; the row stays due until all are.
+    """Write the deliveries of a large audience, a batch in a transaction, for a while.
 
-    Whoever has an inbox row has had their turn, in the transaction that wrote it: after a crash the
-    rest is found by looking, and nobody is told twice.
+    People are told in the order of their ids, and the last who was told is stored with the batch that
+    told them: a crash repeats nobody, and a batch costs the same at the end as at the beginning.
     """
-    told = Delivery.objects.filter(notice=notice, recipient=OuterRef("pk"), channel=Channel.INBOX)
     people = audience_of(notice)
-    rest = people.filter(~Exists(told)).order_by("pk").values_list("pk", flat=True)
-    with transaction.atomic():
-        if not _is_sent(notice):
-            return  # recalled meanwhile
-        batch = set(rest[:BATCH])
-        _deliver(notice, batch)
-        if len(batch) == BATCH:
-            Notice.objects.filter(id=notice.id).update(
-                work_due_at=clock.now(), work_attempts=0, work_lost=0
-            )
-            wake(NOTICES)
+    until = time.monotonic() + EXPAND_SECONDS
+    while ahead := _next_people(notice, people):
+        for batch in batched(ahead, BATCH):
+            if not _tell_batch(notice, batch):
+                return  # recalled meanwhile
+            if time.monotonic() >= until or stopping.is_set():
+                Notice.objects.filter(id=notice.id).update(
+                    work_due_at=clock.now(), work_attempts=0, work_lost=0
+                )
+                wake(NOTICES)
+                return
+    Notice.objects.filter(id=notice.id).update(expanded_to=EVERYBODY)
 
 
-def _is_sent(notice: Notice) -> bool:
-    """Whether the notice is to reach people, with the row locked until the transaction ends."""
-    return Notice.objects.select_for_update().get(id=notice.id).state == Notice.State.SENT
+def _next_people(notice: Notice, people: QuerySet[User]) -> list[UUID]:
+    """Those of the audience after the last who was told: finding them costs more than telling them,
+    so they are read for many batches.
+    """
+    last = Notice.objects.values_list("expanded_to", flat=True).get(id=notice.id)
+    if last == EVERYBODY:
+        return []
+    rest = people if last is None else people.filter(pk__gt=last)
+    return list(rest.order_by("pk").values_list("pk", flat=True)[:READ_AHEAD])
+
+
+@transaction.atomic
+def _tell_batch(notice: Notice, batch: list[UUID]) -> bool:
+    """Nobody twice: another worker may be at it too, where the lease of the first has ended. False:
+    the notice is not to reach people any more.
+    """
+    row = Notice.objects.select_for_update().only("expanded_to", "state").get(id=notice.id)
+    if row.state != Notice.State.SENT:
+        return False
+    rest = {user_id for user_id in batch if row.expanded_to is None or user_id > row.expanded_to}
+    if rest:
+        _deliver(notice, rest)
+        Notice.objects.filter(id=notice.id).update(expanded_to=batch[-1])
+    return True

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks import renditions, report, rows, shared
+from tests.benchmarks import claim, fanout, fcm, messages, renditions, report, rows, shared
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
 from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, WRITING, Unexpected
@@ -24,6 +24,7 @@ MOST = 20_000
 """Operations in one run: bounds what lies on the disk between two runs."""
 SMOKE_MOST = 200
 RENDITIONS, SHARED = "renditions", "shared"
+MESSAGES = {"fcm": fcm.measure, "fanout": fanout.measure, "claim": claim.measure}
 PICTURES = 40
 """In one run of the renditions, for each process."""
 SMOKE_PICTURES = 3
@@ -40,6 +41,9 @@ class Options:
     """Of the renditions; 0: they are not asked for."""
     shared: bool = False
     """Whether shared copies are asked for."""
+    messages: tuple[str, ...] = ()
+    """Which benchmarks of messages are asked for."""
+    smoke: bool = False
     rows: int = 0
     """Submissions that are added before everything is measured once more."""
 
@@ -133,6 +137,7 @@ def main(arguments: Sequence[str]) -> int:
     options, output = _options(arguments)
     signal.signal(signal.SIGTERM, _leave)
     figures, memory, pictures, copies = [], [], None, []
+    sent: dict[str, list[messages.Figure]] = {}
     try:
         if options.scenarios:
             figures, memory = _measure_requests(options)
@@ -142,11 +147,14 @@ def main(arguments: Sequence[str]) -> int:
         if options.shared:
             copies = shared.measure(3 * options.runs)
             shared.say(copies, report.say)
+        for name in options.messages:
+            sent[name] = MESSAGES[name](smoke=options.smoke)
+            messages.say(name, sent[name], report.say)
     except (Missing, Failed, Broken, Unexpected, Wrong, renditions.Wrong) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     if output:
-        report.write(output, figures, memory, pictures, copies)
+        report.write(output, figures, memory, pictures, copies, sent)
         report.say(f"\n{output}")
     return 0
 
@@ -168,7 +176,7 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
     parser.add_argument("--runs", type=int, default=3, help="of each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    everything = [*SCENARIOS, RENDITIONS, SHARED]
+    everything = [*SCENARIOS, RENDITIONS, SHARED, *MESSAGES]
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
     parser.add_argument("--pictures", type=int, default=PICTURES, help="in one run of renditions")
     parser.add_argument(
@@ -177,13 +185,24 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
     given = parser.parse_args(arguments)
     scenarios = tuple(each for each in given.only if each in SCENARIOS)
+    sending = tuple(each for each in given.only if each in MESSAGES)
     pictures = given.pictures if RENDITIONS in given.only else 0
     if given.smoke:
         few = min(pictures, SMOKE_PICTURES)
-        return Options(1.0, 1, (8,), scenarios, SMOKE_MOST, few, SHARED in given.only), None
+        return Options(
+            1.0, 1, (8,), scenarios, SMOKE_MOST, few, SHARED in given.only, sending, smoke=True
+        ), None
     clients, copies = tuple(given.clients), SHARED in given.only
     options = Options(
-        given.seconds, given.runs, clients, scenarios, MOST, pictures, copies, given.rows
+        given.seconds,
+        given.runs,
+        clients,
+        scenarios,
+        MOST,
+        pictures,
+        copies,
+        sending,
+        rows=given.rows,
     )
     return options, given.output
 

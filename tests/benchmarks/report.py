@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.load import Outcome
+from tests.benchmarks.messages import Figure as MessageFigure
 from tests.benchmarks.processes import Memory
 from tests.benchmarks.renditions import Result
 from tests.benchmarks.shared import Figure as SharedFigure
@@ -135,6 +136,7 @@ def write(
     memory: Sequence[Memory],
     renditions: Result | None,
     shared: Sequence[SharedFigure] = (),
+    messages: Mapping[str, Sequence[MessageFigure]] | None = None,
 ) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,6 +150,9 @@ def write(
         "product_pss_mb": round(product_megabytes(memory), 1),
         "renditions": asdict(renditions) if renditions else None,
         "shared": [asdict(each) for each in shared],
+        "messages": {
+            name: [asdict(each) for each in lines] for name, lines in (messages or {}).items()
+        },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,12 +66,18 @@ ANSWERS: dict[str, Answer] = {
 
 
 class FcmServer:
-    """Answers from `queue` first, then by the message's token, then success; records in `received`."""
+    """Answers from `queue` first, then `always`, then by the message's token, then success.
+
+    `received` is every message, `accepted` those that it answered with success; `delay`: seconds.
+    """
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
         self.queue: deque[str] = deque()
         self.by_token: dict[str, str] = {}
+        self.always = ""
+        self.delay = 0.0
+        self.accepted: list[dict[str, Any]] = []
         self.logins = 0
         self.refuse_logins = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -87,6 +94,14 @@ class FcmServer:
         self._thread.join()
         self._server.server_close()
 
+    def shown(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """What the phones show: a message takes the place of an earlier one with its tag."""
+        tag = "android", "notification", "tag"
+        return {
+            (each["token"], each[tag[0]][tag[1]][tag[2]]): each["notification"]
+            for each in self.accepted
+        }
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
@@ -94,24 +109,8 @@ class FcmServer:
     def push_url(self, folder: Path, **options: str) -> str:
         """A PUSH_URL for this server; writes its service account into `folder`."""
         file = folder / "service-account.json"
-        file.write_text(json.dumps(self._service_account()), encoding="utf-8")
+        file.write_text(json.dumps(service_account(self.url)), encoding="utf-8")
         return f"fcm://{file}?{urlencode({'endpoint': self.url, **options})}"
-
-    def _service_account(self) -> dict[str, str]:
-        private = _key().private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return {
-            "type": "service_account",
-            "project_id": PROJECT,
-            "private_key_id": "1",
-            "private_key": private.decode(),
-            "client_email": "push@duxue.example",
-            "client_id": "1",
-            "token_uri": f"{self.url}/token",
-        }
 
     def _log_in(self, form: dict[str, list[str]]) -> Answer:
         if self.refuse_logins:
@@ -128,9 +127,32 @@ class FcmServer:
             return _error(401, "UNAUTHENTICATED")
         message = body["message"]
         self.received.append(message)
+        time.sleep(self.delay)
         if self.queue:
-            return ANSWERS[self.queue.popleft()]
-        return ANSWERS[self.by_token.get(message["token"], "success")]
+            answer = self.queue.popleft()
+        else:
+            answer = self.always or self.by_token.get(message["token"], "success")
+        if answer == "success":
+            self.accepted.append(message)
+        return ANSWERS[answer]
+
+
+def service_account(url: str) -> dict[str, str]:
+    """Google's file of credentials, for a server at `url` that logs in who signs with our key."""
+    private = _key().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key_id": "1",
+        "private_key": private.decode(),
+        "client_email": "push@duxue.example",
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }
 
 
 def _handler(fcm: FcmServer) -> type[BaseHTTPRequestHandler]:

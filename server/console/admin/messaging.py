@@ -18,12 +18,11 @@ from server.console.filters import DeviceOpen, Period
 from server.console.states import GREEN, GREY, Shown, delivery_shown
 from server.core import clock
 from server.core.errors import Text
-from server.core.work import retry_dead, wake
 from server.grid.models import User
 from server.grid.queries import people_managed_by, people_visible_to
+from server.messaging.delivering import retry_deliveries
 from server.messaging.models import Delivery, Device
 from server.messaging.queries import notices_visible_to
-from server.messaging.services import DELIVERIES
 from server.messaging.sessions import close_session
 
 State = Delivery.State
@@ -64,7 +63,7 @@ class DeliveryAdmin(ScopedAdmin):
 
     @admin.action(description=gettext_lazy("重新发送未能送达的"))
     def retry_selected(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
-        count = retry(rows)
+        count = retry_deliveries(rows)
         messages.success(request, _("%(n)s 条已重新排队发送。") % {"n": count})
 
     def facts(self, request: HttpRequest, row: Delivery) -> Sequence[tuple[Text, Any]]:
@@ -88,18 +87,8 @@ class DeliveryAdmin(ScopedAdmin):
         return {"retry": Deed(label=_("重新发送"), do=self._retry, tone="primary")}
 
     def _retry(self, request: HttpRequest, row: Delivery) -> Text:
-        retry(Delivery.objects.filter(pk=row.pk))
+        retry_deliveries(Delivery.objects.filter(pk=row.pk))
         return _("已重新排队发送。")
-
-
-def retry(rows: QuerySet[Delivery]) -> int:
-    """Give dead deliveries a new life, and wake the worker."""
-    keys = list(rows.filter(work_dead_at__isnull=False).values_list("pk", flat=True))
-    dead = Delivery.objects.filter(pk__in=keys)
-    dead.update(state=State.PENDING, reason="")
-    count = retry_dead(dead)
-    wake(DELIVERIES)
-    return count
 
 
 # ---- devices ---------------------------------------------------------------------------------

@@ -3,24 +3,29 @@
 A channel sends one delivery, outside of any transaction, and says how far it got. It raises
 `TemporaryFailure` when trying again may help, `PermanentFailure` when it cannot, and `AddressGone`
 when the address itself is dead, which disables it for good. It may be called twice for the same
-delivery: receivers tell a repetition by the notice's id.
+delivery: receivers tell a repetition by the notice's id. `Unavailable` blames the provider and not
+the message; `NotAsked` means that the provider was not asked at all.
+
+A channel that can send many at once has `send_all` too (`ManyChannel`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from server.core.work import PermanentFailure
+from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from server.messaging.models import Delivery
 
 
@@ -32,12 +37,24 @@ class AddressGone(PermanentFailure):
         self.address = address
 
 
+class NotAsked(PermanentFailure):
+    """The address is not the recipient's any more: nothing left this server."""
+
+
+class Unavailable(TemporaryFailure):
+    """The provider is away, overloaded or refuses our credentials: the next message fares alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How far the message is known to be: handed over, or with the recipient."""
+    """How far the message is known to be: handed over, or with the recipient.
+
+    `provider_id`: what the provider calls it, where it says so.
+    """
 
     state: Literal["sent", "delivered"]
     note: str = ""
+    provider_id: str = field(default="", compare=False)
 
 
 class Channel(Protocol):
@@ -47,6 +64,16 @@ class Channel(Protocol):
 
     def send(self, delivery: Delivery) -> Sent:
         """Send one delivery, whose notice and recipient are loaded."""
+
+
+@runtime_checkable
+class ManyChannel(Channel, Protocol):
+    """A channel that sends a batch at the price of a few."""
+
+    def send_all(
+        self, deliveries: Sequence[Delivery], *, seconds: float
+    ) -> Mapping[UUID, Sent | WorkFailure]:
+        """What became of each, by the delivery's id. None is begun after `seconds`: it is missing."""
 
 
 def _inbox() -> Channel:

@@ -3,6 +3,7 @@
 from server.messaging.models.devices import ClockReading, Device
 from server.messaging.models.escalation import Escalation, EscalationRule, EscalationStep
 from server.messaging.models.groups import ChatGroup
+from server.messaging.models.hints import Hint
 from server.messaging.models.notice_parts import (
     Newcomer,
     NewcomerFeed,
@@ -14,6 +15,8 @@ from server.messaging.models.notice_parts import (
     SavedAudience,
 )
 from server.messaging.models.notices import Delivery, Notice
+from server.messaging.models.preferences import Habit, HabitsUntil, Preference
+from server.messaging.models.providers import Provider
 from server.messaging.models.reminders import Reminder
 from server.messaging.models.wording import EventWording
 
@@ -26,6 +29,9 @@ __all__ = [
     "EscalationRule",
     "EscalationStep",
     "EventWording",
+    "Habit",
+    "HabitsUntil",
+    "Hint",
     "Newcomer",
     "NewcomerFeed",
     "Notice",
@@ -34,6 +40,8 @@ __all__ = [
     "NoticeDraft",
     "NoticeVersion",
     "PastReceipt",
+    "Preference",
+    "Provider",
     "Reminder",
     "SavedAudience",
 ]

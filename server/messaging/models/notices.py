@@ -108,6 +108,8 @@ class Notice(Work):
     change_untold = models.BooleanField(default=False, db_default=False, editable=False)
     change_told_to = models.UUIDField(null=True, editable=False)
     late_due = models.BooleanField(default=False, db_default=False, editable=False)
+    # Of a large audience, in the order of ids: the last who was told.
+    expanded_to = models.UUIDField(null=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -224,7 +226,11 @@ class Delivery(Work):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     notice = models.ForeignKey(
-        Notice, models.CASCADE, related_name="deliveries", verbose_name=_("通知")
+        Notice,
+        models.CASCADE,
+        related_name="deliveries",
+        verbose_name=_("通知"),
+        db_index=False,  # delivery_once begins with it
     )
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -268,7 +274,13 @@ class Delivery(Work):
     read_device_time = models.DateTimeField(null=True, blank=True)
     acknowledged_device_time = models.DateTimeField(null=True, blank=True)
     read_by_device = models.ForeignKey(
-        Device, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("阅读设备")
+        Device,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("阅读设备"),
+        db_index=False,  # delivery_read_by, of the few that are
     )
     acknowledged_by_device = models.ForeignKey(
         Device,
@@ -284,17 +296,35 @@ class Delivery(Work):
     addressee: Addressee | None = None
     """What the variables of the text stand for; whoever shows many rows sets it for all at once."""
 
+    carries: tuple[Delivery, ...] = ()
+    """Those whose text this one's message brings too, set when it is sent (message_text)."""
+
     class Meta:
         verbose_name = _("送达")
         verbose_name_plural = _("送达记录")
         ordering = ["-id"]
         indexes = [
-            due_index("delivery_due"),
+            # Of each channel by itself, so that what one may not send now costs the others nothing.
+            models.Index(
+                fields=["channel", "work_due_at"],
+                name="delivery_due",
+                condition=Q(work_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["recipient", "channel"],
+                name="delivery_due_of_person",
+                condition=Q(work_due_at__isnull=False),
+            ),
             models.Index(fields=["recipient", "channel", "-id"], name="deliveries_of_person"),
             models.Index(
                 fields=["recipient", "-id"],
                 name="delivery_unread",
                 condition=Q(channel="inbox", read_at=None),
+            ),
+            models.Index(
+                fields=["read_by_device"],
+                name="delivery_read_by",
+                condition=Q(read_by_device__isnull=False),
             ),
             models.Index(
                 fields=["merged_into"],

@@ -14,6 +14,12 @@ def form(**changes: object) -> dict[str, object]:
     return {"title": "例会", "body": "周五下午三点", "notice_id": str(uuid4()), **changes}
 
 
+def push_to_ada(cast: Cast) -> Delivery:
+    notice = Notice.objects.filter(deliveries__recipient=cast.ada).first()
+    assert notice
+    return notice.deliveries.create(recipient=cast.ada, channel="fcm")
+
+
 def test_an_announcement_reaches_the_chosen(office, cast: Cast):
     answer = office.post(
         "/admin/messaging/notice/add/",
@@ -40,9 +46,8 @@ def test_an_announcement_to_nobody_is_refused(office):
     assert "请选择行政区、学校、角色、活动或人员" in str(answer.context["form"].errors)
 
 
-def test_a_dead_delivery_is_retried(office, activity):
-    row = Delivery.objects.filter(channel="socket").first()
-    assert row
+def test_a_dead_delivery_is_retried(office, activity, cast: Cast):
+    row = push_to_ada(cast)
     Delivery.objects.filter(pk=row.pk).update(
         state="dead", reason="x", work_due_at=None, work_dead_at=clock.now()
     )
@@ -55,8 +60,9 @@ def test_a_dead_delivery_is_retried(office, activity):
     assert row.state == "pending"
 
 
-def test_selected_dead_deliveries_are_retried(office, activity):
-    rows = Delivery.objects.filter(channel="socket")
+def test_selected_dead_deliveries_are_retried(office, activity, cast: Cast):
+    push_to_ada(cast)
+    rows = Delivery.objects.filter(channel="fcm")
     rows.update(state="dead", reason="x", work_due_at=None, work_dead_at=clock.now())
     keys = [str(row.pk) for row in rows]
     office.post(

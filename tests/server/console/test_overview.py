@@ -140,7 +140,7 @@ def test_schools_without_inspector_and_drafts_wait(office, cast: Cast, activity)
 
 
 def test_dead_deliveries_are_counted(office, activity):
-    Delivery.objects.filter(channel="socket").update(state="dead", reason="x")
+    Delivery.objects.filter(channel="inbox").update(state="dead", reason="x")
     shown = overview(office)
     dead = Delivery.objects.filter(state="dead").count()
     assert {str(n.words): n.count for n in shown.deliveries}["未能送达"] == dead

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('grid', '0001_initial'),
         ('media_storage', '0008_housekeeping'),
-        ('messaging', '0004_groups_and_channels'),
+        ('messaging', '0007_escalation'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
