@@ -438,6 +438,12 @@ UNFOLD = {
                 "items": [
                     _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
+                    _nav(pgettext_lazy("list", "群聊"), "forum", "messaging_chatgroup_changelist"),
+                    {
+                        "title": _("浏览器通知"),
+                        "icon": "notifications_active",
+                        "link": reverse_lazy("channels"),
+                    },
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
@@ -469,5 +475,6 @@ LOGGING = {
         "django_tasks": {"level": "WARNING"},
         "django_tasks_db": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},  # below, it writes addresses, and a robot's is a secret
     },
 }
