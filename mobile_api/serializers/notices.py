@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from media_storage.models import MediaObject
+from mobile_api.serializers.chat_groups import ChatGroupBrief
 from mobile_api.serializers.common import AreaBrief, PersonBrief, PhoneMoment, SchoolBrief, Shape
 from server.grid.models import Membership, School
 from server.messaging.board import STANDINGS
@@ -467,7 +468,8 @@ class RemindIn(Shape):
 
 class DeliveryOut(Shape):
     id = serializers.UUIDField()
-    recipient = PersonBrief(allow_null=True)
+    recipient = PersonBrief(allow_null=True, help_text="Null where it went to a chat group.")
+    group = ChatGroupBrief(allow_null=True)
     channel = serializers.ChoiceField(choices=Delivery.Channel.choices)
     state = serializers.ChoiceField(choices=Delivery.State.choices)
     reason = serializers.CharField(help_text="Why it failed.")

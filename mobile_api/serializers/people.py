@@ -60,6 +60,9 @@ class AppSettingsOut(Shape):
     max_upload_bytes = serializers.IntegerField()
     sync_limit = serializers.IntegerField()
     inbox_url = serializers.CharField(help_text="Web socket that hints at news.")
+    webpush_key = serializers.CharField(
+        help_text="`applicationServerKey` for PushManager.subscribe; empty: no Web Push here."
+    )
 
 
 class OpenRosaOut(Shape):

@@ -261,6 +261,36 @@ RECEIPT_KEY_MADE = not (PRODUCTION or RECEIPT_KEY or RECEIPT_KEY_FILE)
 if RECEIPT_KEY_MADE:
     RECEIPT_KEY_FILE = str(VAR_DIR / "receipt-key")
 
+# ---- channels (docs/channels.md) --------------------------------------------------------------
+
+SECRETS_KEYS = env.str("SECRETS_KEYS", default="")
+SECRETS_KEYS_FILE = env.str("SECRETS_KEYS_FILE", default="")
+"""The keys that encrypt others' credentials: 64 hexadecimal digits each (server.core.secrets)."""
+SECRETS_KEYS_MADE = not (PRODUCTION or SECRETS_KEYS or SECRETS_KEYS_FILE)
+if SECRETS_KEYS_MADE:
+    SECRETS_KEYS_FILE = str(VAR_DIR / "secrets-keys")
+OUTBOUND_PRIVATE_NETWORKS = env.list("OUTBOUND_PRIVATE_NETWORKS", default=[])
+"""Networks of one's own that addresses given by schools and browsers may lead to all the same."""
+ROBOT_HOSTS = env.list("ROBOT_HOSTS", default=[])
+"""More servers that chat robots may live on: wecom=https://wx.example, dingtalk=…, feishu=…."""
+VAPID_PRIVATE_KEY = env.str("VAPID_PRIVATE_KEY", default="")
+VAPID_PRIVATE_KEY_FILE = env.str("VAPID_PRIVATE_KEY_FILE", default="")
+"""The key that Web Push is signed with (server.messaging.vapid); none: no Web Push."""
+VAPID_KEY_MADE = not (PRODUCTION or VAPID_PRIVATE_KEY or VAPID_PRIVATE_KEY_FILE)
+if VAPID_KEY_MADE:
+    VAPID_PRIVATE_KEY_FILE = str(VAR_DIR / "vapid-key")
+VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="") or (
+    PUBLIC_URL.rstrip("/") if PUBLIC_URL.startswith("https:") else "mailto:duxue@localhost"
+)
+"""Whom a push service may write to about our messages: mailto:… or https://…."""
+JPUSH_URL = env.str("JPUSH_URL", default="")
+"""jpush://app_key:master_secret@api.jpush.cn; empty: none."""
+SMS_URL = env.str("SMS_URL", default="")
+"""An address of apprise with {phone} in it; empty: no text messages."""
+MAIL_URL = env.str("MAIL_URL", default="")
+"""smtp+tls://user:password@host:587; empty: no mail."""
+MAIL_FROM = env.str("MAIL_FROM", default="")
+
 # ---- language, time, files ------------------------------------------------------------------
 
 LANGUAGE_CODE = "zh-hans"
@@ -444,6 +474,12 @@ UNFOLD = {
                         "timeline",
                         "messaging_escalationstep_changelist",
                     ),
+                    _nav(pgettext_lazy("list", "群聊"), "forum", "messaging_chatgroup_changelist"),
+                    {
+                        "title": _("浏览器通知"),
+                        "icon": "notifications_active",
+                        "link": reverse_lazy("channels"),
+                    },
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
@@ -477,8 +513,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "axes": {"level": "WARNING"},
+        "apprise": {"level": "WARNING"},
         "django_tasks": {"level": "WARNING"},
         "django_tasks_db": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},  # below, it writes addresses, and a robot's is a secret
     },
 }

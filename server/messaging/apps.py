@@ -14,11 +14,20 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         from server.core import schedule
         from server.grid.demo import add_content
-        from server.messaging import composing, delivering, escalation, newcomers
+        from server.messaging import (
+            browsers,
+            chat_groups,
+            composing,
+            delivering,
+            escalation,
+            newcomers,
+        )
         from server.messaging.rules import give_default_rules
 
         delivering.register()
         escalation.register()
+        chat_groups.register()
+        browsers.register()
         schedule.every("messaging.newcomers", timedelta(seconds=10), newcomers.follow_feed)
         schedule.every("messaging.late", timedelta(days=1), composing.look_for_late_joiners)
         post_migrate.connect(_keep_catalogue, sender=self)

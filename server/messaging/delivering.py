@@ -82,7 +82,9 @@ def _load(rows: Sequence[Delivery]) -> None:
     """Notices and recipients of a batch: many rows of one notice read it once."""
     notices = Notice.objects.select_related("office").in_bulk({row.notice_id for row in rows})
     people = User.objects.in_bulk({row.recipient_id for row in rows if row.recipient_id})
-    groups = ChatGroup.objects.in_bulk({row.group_id for row in rows if row.group_id})
+    groups = ChatGroup.objects.select_related("school__area", "area").in_bulk(
+        {row.group_id for row in rows if row.group_id}
+    )
     for row in rows:
         row.notice = notices[row.notice_id]
         row.recipient = people[row.recipient_id] if row.recipient_id else None

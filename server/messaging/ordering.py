@@ -16,9 +16,10 @@ from django.db.models import Count, Exists, OuterRef, Q
 
 from server.core import clock
 from server.core.ids import first_id_of
-from server.messaging.models import Delivery, Device, Habit, HabitsUntil, Notice
+from server.messaging.models import Delivery, Habit, HabitsUntil, Notice
 from server.messaging.outbox import Planned, many
 from server.messaging.preferences import CHOSEN, Preferences, preferences_of
+from server.messaging.routes import addresses_of
 
 READ_SOON = timedelta(hours=1)
 """Who reads a notice within so long after a message was reached by it."""
@@ -26,15 +27,12 @@ LEARNED_AFTER = timedelta(hours=2)
 FADES_ABOVE = 100
 SLICE = 10_000
 
-Address = tuple[str, str]
-"""A channel, and what tells a person's addresses in it apart."""
-
 
 def plan(notice: Notice, user_ids: Sequence[UUID], moment: datetime) -> list[Planned]:
     """The deliveries besides the inbox of these people, each with the moment when it is due."""
-    addresses = addresses_of(user_ids)
+    addresses = addresses_of(notice, user_ids)
     preferences, habits = preferences_of(addresses), _habits_of(list(addresses))
-    expires = moment + (notice.kind.lives or timedelta(hours=settings.DELIVERY_HOURS))
+    expires = moment + life_of(notice)
     gap = timedelta(
         minutes=settings.FALLBACK_URGENT_MINUTES if notice.is_urgent else settings.FALLBACK_MINUTES
     )
@@ -71,19 +69,9 @@ def in_order(
     return sorted(channels, key=key)
 
 
-def addresses_of(user_ids: Sequence[UUID]) -> dict[UUID, list[Address]]:
-    """Every address that reaches one of these people now; who has none is missing."""
-    found: dict[UUID, list[Address]] = defaultdict(list)
-    devices = Device.objects.filter(
-        user__in=many(user_ids),
-        push_provider=Device.PushProvider.FCM,
-        push_disabled_at=None,
-        revoked_at=None,
-        token_expires_at__gt=clock.now(),
-    )
-    for user_id, device_id in devices.values_list("user_id", "id"):
-        found[user_id].append((Delivery.Channel.FCM, str(device_id)))
-    return found
+def life_of(notice: Notice) -> timedelta:
+    """For how long a message of the notice is worth sending."""
+    return notice.kind.lives or timedelta(hours=settings.DELIVERY_HOURS)
 
 
 # ---- what has reached a person --------------------------------------------------------------

@@ -99,6 +99,23 @@ def write_pending(notice_id: UUID, rows: Sequence[Planned], moment: datetime) ->
     )
 
 
+def write_groups(
+    notice_id: UUID, group_ids: Sequence[UUID], moment: datetime, *, expires_at: datetime
+) -> None:
+    """Write what robots are to say, once in each group. Repeating adds nothing."""
+    rows = [
+        Delivery(
+            notice_id=notice_id,
+            group_id=group_id,
+            channel=Delivery.Channel.ROBOT,
+            work_due_at=moment,
+            expires_at=expires_at,
+        )
+        for group_id in group_ids
+    ]
+    Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=AT_ONCE)
+
+
 _COLUMNS = """INSERT INTO messaging_delivery (
         id, notice_id, recipient_id, channel, address, state, reason, created_at, expires_at,
         provider_id, sent_at, delivered_at, work_due_at, work_attempts, work_lost, work_error

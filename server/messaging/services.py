@@ -18,9 +18,10 @@ from server.grid.models import Area, School, User
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Hint, Notice
 from server.messaging.models.wording import words_of
-from server.messaging.ordering import plan
-from server.messaging.outbox import write_inbox, write_pending
+from server.messaging.ordering import life_of, plan
+from server.messaging.outbox import write_groups, write_inbox, write_pending
 from server.messaging.queries import audience_of
+from server.messaging.routes import groups_of
 from server.messaging.watching import watch
 from server.messaging.wording import version_for
 
@@ -101,6 +102,8 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     write_inbox(notice.id, ordered, moment)
     planned = plan(notice, ordered, moment)
     write_pending(notice.id, planned, moment)
+    groups = groups_of(notice, ordered)
+    write_groups(notice.id, groups, moment, expires_at=moment + life_of(notice))
     message = {"type": "inbox.changed", "after": str(notice.id)}
     Hint.objects.bulk_create(
         Hint(
@@ -113,7 +116,7 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     )
     record_change("notice", notice.id, user_ids=ordered)
     wake(HINTS)
-    if planned:
+    if planned or groups:
         wake(DELIVERIES)
 
 

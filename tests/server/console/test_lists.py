@@ -25,6 +25,7 @@ from server.core.errors import Malformed
 from server.findings.models import Finding
 from server.findings.services import raise_finding
 from server.grid.models import User
+from server.messaging.chat_groups import RobotGiven, add_chat_group
 from server.messaging.models import Device, EscalationStep, Notice
 from server.receipts.models import DayHead
 from tests.activities import device_of
@@ -51,6 +52,7 @@ MODELS = [
     "grid.user",
     "instruments.instrument",
     "media_storage.mediaobject",
+    "messaging.chatgroup",
     "messaging.delivery",
     "messaging.device",
     "messaging.escalationrule",
@@ -78,6 +80,7 @@ def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
     take_care(cast, made_visit)
     escalate(cast)
+    speak_in_groups(cast, 1)
     close_days()
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
@@ -150,6 +153,19 @@ def close_days() -> None:
         )
 
 
+def speak_in_groups(cast: Cast, *numbers: int) -> None:
+    """Groups of the school, each with a robot."""
+    for number in numbers:
+        webhook = f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=none-{number}"
+        add_chat_group(
+            group_id=uuid4(),
+            by=cast.office,
+            name=f"群 {number}",
+            school_id=cast.school.pk,
+            robot=RobotGiven(webhook=webhook),
+        )
+
+
 def refuse(by: User) -> None:
     """Something that a phone of this person sent in vain."""
     keep_refused(
@@ -161,6 +177,7 @@ def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
     refuse(cast.bruno)
     escalate(cast)
+    speak_in_groups(cast, 2, 3, 4)
     close_days()
     for n in range(4):
         school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
