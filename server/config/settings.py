@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.conversations",
     "server.evidence",
     "server.care",
     "server.sharing",
@@ -181,6 +182,16 @@ EXPORT_DAYS = env.int("EXPORT_DAYS", default=7)
 """For how long an export can be downloaded."""
 AUDIT_IP_ADDRESSES = env.bool("AUDIT_IP_ADDRESSES", default=False)
 """Whether the audit log keeps the address that a request came from."""
+
+# ---- conversations ----------------------------------------------------------------------------
+
+CONVERSATION_MESSAGES_A_MINUTE = env.int("CONVERSATION_MESSAGES_A_MINUTE", default=60)
+"""So many messages of one person arrive in a minute; more are refused until it is over."""
+CONVERSATION_NOTICE_SECONDS = env.int("CONVERSATION_NOTICE_SECONDS", default=30)
+"""Whoever has not read a message by then has a notice."""
+CONVERSATION_KEEP_DAYS = env.int("CONVERSATION_KEEP_DAYS", default=0)
+"""For how long messages that belong to no activity are kept; 0: for ever. Those of an activity are
+kept as long as its photos."""
 
 # ---- limits ---------------------------------------------------------------------------------
 

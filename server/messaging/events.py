@@ -163,6 +163,22 @@ _event(  # to the school and the inspector
     urgent=True,
 )
 
+# ---- conversations ----------------------------------------------------------------------------
+# title: what the conversation is about. No text of a message: it must be able to go.
+
+_event(  # to who is mentioned
+    "conversation.mentioned",
+    "school title sender",
+    _("%(sender)s 提到了您：%(title)s"),
+    _("%(sender)s 在“%(title)s”（%(school)s）的沟通中提到了您，请查看。"),
+)
+_event(  # to members who have not read for a while; at most one unread for a conversation
+    "conversation.message",
+    "school title sender",
+    _("新消息：%(title)s"),
+    _("“%(title)s”（%(school)s）有未读消息，最近一条来自 %(sender)s。"),
+)
+
 # ---- care for what photos show ----------------------------------------------------------------
 
 _event(  # to the office that planned the activity; count: files, day: the first of the deletion
