@@ -18,7 +18,7 @@ from server.core import clock
 from server.core.ids import new_id
 from server.core.work import Work, due_index
 from server.findings.models import Finding
-from server.grid.models import School
+from server.grid.models import School, User
 from server.messaging.models import Device
 
 Person = settings.AUTH_USER_MODEL
@@ -146,7 +146,7 @@ class Message(models.Model):
     sha256 = models.CharField(max_length=64, blank=True, default="")
     device_time = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now)
-    mentions = models.ManyToManyField(Person, related_name="+")
+    mentions = models.ManyToManyField(User, related_name="+")
     gone = models.CharField(max_length=9, choices=Gone, blank=True, default=Gone.NOT)
     gone_at = models.DateTimeField(null=True)
     gone_by = models.ForeignKey(Person, models.PROTECT, null=True, related_name="+")

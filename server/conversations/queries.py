@@ -174,8 +174,9 @@ def conversations_listed_for(user: User) -> QuerySet[Conversation]:
         .values("n")
     )
     return (
-        conversations_visible_to(user)
-        .select_related("school", "visit__activity", "visit__school", "finding", "latest__sender")
+        rows.select_related(
+            "school", "visit__activity", "visit__school", "finding", "latest__sender"
+        )
         .annotate(
             read_number=Coalesce(Subquery(mine.values("read_number")), Value(0)),
             muted=Coalesce(
@@ -205,6 +206,26 @@ def messages_listed_for(user: User) -> QuerySet[Message]:
             Prefetch("files", files.prefetch_related("media__renditions__media")),
         )
     )
+
+
+def page_of_messages(
+    user: User,
+    conversation: Conversation,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+) -> tuple[list[Message], bool]:
+    """Entries with ascending numbers: the next ones after a number, else the last ones before one, else
+    the newest. The bool: whether there are more in that direction."""
+    rows = messages_listed_for(user).filter(conversation=conversation)
+    if after is not None:
+        found = list(rows.filter(number__gt=after).order_by("number")[: limit + 1])
+        return found[:limit], len(found) > limit
+    if before is not None:
+        rows = rows.filter(number__lt=before)
+    found = list(rows.order_by("-number")[: limit + 1])
+    return found[:limit][::-1], len(found) > limit
 
 
 def messages_found_by(

@@ -90,7 +90,7 @@ def open_conversation(*, subject: str, subject_id: UUID, by: User) -> tuple[Conv
         },
     )
     if created:
-        _record(actions.OPENED, conversation, by)
+        record_deed(actions.OPENED, conversation, by)
         record_conversation_change(conversation)
     return conversation, created
 
@@ -185,7 +185,7 @@ def send_message(
     conversation.last_at, conversation.latest = message.created_at, message
     _grown(conversation, message.number)
     tell_mentioned(conversation, mentioned, by)
-    _record(
+    record_deed(
         actions.SENT,
         conversation,
         by,
@@ -367,7 +367,7 @@ def _take_away(
         sender=by,
     )
     _grown(conversation, entry.number)
-    _record(
+    record_deed(
         _DEEDS[how],
         conversation,
         by,
@@ -403,7 +403,7 @@ def expire_messages(*, conversation_id: UUID, before: datetime) -> int:
             about_number=through,
         )
         _grown(conversation, entry.number)
-        _record(actions.EXPIRED, conversation, None, through=through, messages=count)
+        record_deed(actions.EXPIRED, conversation, None, through=through, messages=count)
     return count
 
 
@@ -459,9 +459,10 @@ def _read_notices(conversation: Conversation, by: User) -> None:
         mark_notice_read(notice_id=notice_id, by=by)
 
 
-def _record(
+def record_deed(
     action: AuditAction, conversation: Conversation, by: User | None, **details: object
 ) -> None:
+    """An entry of the audit log about the conversation. `details` never hold a text."""
     activity = conversation.activity
     record_audit(
         action,

@@ -158,8 +158,8 @@ def _give_notices(conversation: Conversation) -> None:
         return
     members = Member.objects.filter(conversation=locked)
     read = dict(members.values_list("user_id", "read_number"))
-    quiet = set(members.filter(muted=True).values_list("user_id", flat=True))
-    quiet |= _with_unread(locked, MESSAGE, MENTIONED)
+    muted: set[UUID | None] = set(members.filter(muted=True).values_list("user_id", flat=True))
+    quiet = muted | _with_unread(locked, MESSAGE, MENTIONED)
     people = [
         person
         for person in members_of(locked)

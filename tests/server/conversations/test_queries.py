@@ -21,7 +21,7 @@ from server.core import clock
 from server.core.changes import Change
 from server.core.errors import NotFound
 from server.grid.models import Appointment, Membership, User
-from tests.server.conversations.conftest import arrive, opened, photo_of, say
+from tests.conversations import arrive, opened, photo_of, say
 
 pytestmark = pytest.mark.django_db
 
@@ -38,8 +38,8 @@ def test_members_follow_from_the_grid(cast, of_visit, of_finding, of_school):
 
 def test_both_directions_agree(cast, of_visit, of_finding, of_school, unannounced):
     quiet = opened("visit", unannounced.pk, cast.office)
-    for conversation in (of_visit, of_finding, of_school, quiet):
-        conversation = Conversation.objects.get(pk=conversation.pk)
+    ids = [each.pk for each in (of_visit, of_finding, of_school, quiet)]
+    for conversation in Conversation.objects.filter(pk__in=ids):
         members = set(members_of(conversation))
         readers = {
             person
