@@ -28,7 +28,7 @@ TYPES = {TEXT: "text/plain; charset=utf-8", JSON: "application/json"}
 def export_conversation(*, conversation_id: UUID, by: User, kind: str) -> tuple[bytes, str]:
     """The whole log as text or JSON, and a file name. Raises NotFound, NotAllowed.
 
-    Files are named with their digest and not included: an export of the activity's files has them.
+    Files are named with their digest and not included; whoever reads the conversation opens them there.
     """
     if not conversations_visible_to(by).filter(pk=conversation_id).exists():
         raise NotFound
