@@ -370,6 +370,12 @@ UNFOLD = {
                     ),
                     _nav(_("入校任务"), "assignment_turned_in", "activities_visit_changelist"),
                     _nav(_("问题与整改"), "report", "findings_finding_changelist"),
+                    {
+                        "title": pgettext_lazy("list", "沟通"),
+                        "icon": "forum",
+                        "link": reverse_lazy("conversations"),
+                        "active": lambda request: request.path.startswith("/conversations/"),
+                    },
                     _nav(
                         pgettext_lazy("list", "填报"),
                         "description",

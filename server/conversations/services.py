@@ -69,16 +69,9 @@ def open_conversation(*, subject: str, subject_id: UUID, by: User) -> tuple[Conv
 
     The bool: whether it is new. Raises NotFound for whoever would not be a member.
     """
-    wanted = _about(subject, subject_id)
-    found = Conversation.objects.filter(
-        subject=subject, school=wanted.school, visit=wanted.visit, finding=wanted.finding
-    ).first()
-    conversation = found or wanted
-    if not (by.is_superuser or members_of(conversation).filter(pk=by.pk).exists()):
-        raise NotFound
-    if found:
-        return found, False
-    wanted.created_by = by
+    wanted = conversation_to_be(subject=subject, subject_id=subject_id, by=by, lock=True)
+    if not wanted._state.adding:
+        return wanted, False
     conversation, created = Conversation.objects.get_or_create(
         subject=subject,
         **{subject: wanted.about},
@@ -95,12 +88,31 @@ def open_conversation(*, subject: str, subject_id: UUID, by: User) -> tuple[Conv
     return conversation, created
 
 
-def _about(subject: str, subject_id: UUID) -> Conversation:
+def conversation_to_be(
+    *, subject: str, subject_id: UUID, by: User, lock: bool = False
+) -> Conversation:
+    """The one about this thing, stored or not yet. Raises NotFound for whoever would be no member.
+
+    `lock`: in a transaction that is going to store it.
+    """
+    if subject not in Subject:
+        raise NotFound
+    wanted = _about(subject, subject_id, lock=lock)
+    found = Conversation.objects.filter(subject=subject, **{subject: wanted.about}).first()
+    conversation = found or wanted
+    if not (by.is_superuser or members_of(conversation).filter(pk=by.pk).exists()):
+        raise NotFound
+    return conversation
+
+
+def _about(subject: str, subject_id: UUID, *, lock: bool) -> Conversation:
     """A conversation that is not stored yet. Raises NotFound."""
     if subject == Subject.VISIT:
-        # The check-in locks the visit too: it finds this conversation, or this finds the check-in.
-        rows = Visit.objects.select_for_update(of=("self",), no_key=True)
-        visit = rows.select_related("activity", "school__area").filter(pk=subject_id).first()
+        rows = Visit.objects.select_related("activity", "school__area")
+        if lock:
+            # The check-in locks it too: it finds this conversation, or this finds the check-in.
+            rows = rows.select_for_update(of=("self",), no_key=True)
+        visit = rows.filter(pk=subject_id).first()
         if visit is None:
             raise NotFound
         knows = visit.activity.announced or visit.checked_in_at
