@@ -235,7 +235,8 @@ def originals_open_to(user: User) -> QuerySet[MediaObject]:
     the school's inspectors of today, who verify it; whom an office has granted it; and for a file of a
     conversation those who were sent it (ADR 29). Else town groups, schools and experts have renditions.
     """
-    visible = media_visible_to(user)
+    sent = sent_to(user)
+    visible = media_visible_to(user, sent)
     if user.is_superuser:
         return visible
     schools = School.objects.filter(
@@ -255,7 +256,7 @@ def originals_open_to(user: User) -> QuerySet[MediaObject]:
             | Q(findingaction__finding__school__in=appointed),
             _NOWHERE,
         )
-        | sent_to(user)
+        | sent
         | Q(Exists(alone))
     )
 

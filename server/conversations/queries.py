@@ -124,12 +124,17 @@ def messages_visible_to(user: User) -> QuerySet[Message]:
     """The entries that the person reads; texts of what is gone must not be shown (see `shown_text`)."""
     if user.is_superuser:
         return Message.objects.all()
-    return Message.objects.filter(
-        Q(conversation__in=_read_whole(user))
-        | Q(
-            conversation__in=_read_from_check_in(user).values("pk"),
-            number__gt=F("conversation__school_from"),
-        )
+    return Message.objects.filter(_is_read_by(user))
+
+
+def _is_read_by(user: User, prefix: str = "") -> Q:
+    """For entries, or by `prefix` for what belongs to one."""
+    talk = f"{prefix}conversation"
+    return Q(**{f"{talk}__in": _read_whole(user)}) | Q(
+        **{
+            f"{talk}__in": _read_from_check_in(user).values("pk"),
+            f"{prefix}number__gt": F(f"{talk}__school_from"),
+        }
     )
 
 
@@ -292,19 +297,17 @@ def _local_to(school: School) -> Q:
 
 def sent_to(user: User) -> Q:
     """Media of messages that the person reads: who was sent a file may open it."""
-    files = MessageFile.objects.filter(
-        media=OuterRef("pk"),
-        message__gone="",
-        message__in=messages_visible_to(user).order_by().values("pk"),
-    )
+    files = MessageFile.objects.filter(media=OuterRef("pk"), message__gone="").order_by()
+    if not user.is_superuser:
+        files = files.filter(_is_read_by(user, "message__"))
     return Q(Exists(files))
 
 
-def media_visible_to(user: User) -> QuerySet[MediaObject]:
+def media_visible_to(user: User, sent: Q | None = None) -> QuerySet[MediaObject]:
     """The whole product's door to media: files of visible submissions and findings, and those that one
-    was sent."""
+    was sent. `sent`: of `sent_to`, where the caller has it."""
     if user.is_superuser:
         return MediaObject.objects.all()
     return MediaObject.objects.filter(
-        Q(pk__in=findings_media_visible_to(user).values("pk")) | sent_to(user)
+        Q(pk__in=findings_media_visible_to(user).values("pk")) | (sent or sent_to(user))
     )
