@@ -23,6 +23,7 @@ from django.db.models.functions import Cast, Concat
 
 from mobile_api.pagination import CursorInvalid, decode, encode
 from mobile_api.serializers.common import Shape
+from mobile_api.serializers.conversations import ConversationOut
 from mobile_api.serializers.findings import FindingOut
 from mobile_api.serializers.grid import SchoolOut
 from mobile_api.serializers.instruments import InstrumentWithForm
@@ -37,6 +38,7 @@ from server.activities.queries import (
     submissions_visible_to,
     visits_visible_to,
 )
+from server.conversations.queries import conversations_listed_for, conversations_visible_to
 from server.core import clock
 from server.core.changes import Change, changes_after, newest_settled
 from server.core.changes import Cursor as FeedCursor
@@ -145,6 +147,13 @@ KINDS: tuple[Kind, ...] = (
         recent=lambda rows, since: rows.filter(created_at__gte=since),
         shape=NoticeOut,
         key="notice_id",
+    ),
+    Kind(
+        type="conversation",
+        visible=conversations_visible_to,
+        loaded=conversations_listed_for,
+        recent=lambda rows, since: rows.filter(last_at__gte=since),
+        shape=ConversationOut,
     ),
 )
 """In the order in which a phone needs them: what others refer to comes first."""

@@ -36,6 +36,7 @@ REFUSALS = {
     "413": "The body is over the limit.",
     "415": "Not this content type.",
     "422": "The content breaks a rule; `errors` says where.",
+    "429": "More often than is allowed; go on after `Retry-After` seconds.",
     "503": "A part that we depend on is down; try again after `Retry-After` seconds.",
 }
 
@@ -118,6 +119,8 @@ def _refuse(path: str, method: str, operation: dict[str, Any]) -> None:
         codes |= {"413", "415"}
     if path.endswith("/original"):
         codes |= {"410"}
+    if operation["operationId"] == "send_message":
+        codes |= {"429"}
     responses = operation["responses"]
     missing = {code: {"$ref": f"#/components/responses/{code}"} for code in sorted(codes)}
     operation["responses"] = {**missing, **responses}
@@ -155,5 +158,6 @@ _CODES = {
     "413": "too_large",
     "415": "unsupported_media_type",
     "422": "invalid",
+    "429": "too_many_requests",
     "503": "unavailable",
 }

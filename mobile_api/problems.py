@@ -38,6 +38,7 @@ from server.core.errors import (
     NotFound,
     Problem,
     TooLarge,
+    TooManyRequests,
     Unavailable,
 )
 
@@ -55,6 +56,7 @@ STATUS: tuple[tuple[type[DuxueError], int], ...] = (
     (Conflict, 409),
     (Gone, 410),
     (TooLarge, 413),
+    (TooManyRequests, 429),
     (Unavailable, 503),
 )
 """The first kind that fits."""
@@ -75,11 +77,6 @@ class UnsupportedType(DuxueError):
     title = _("不支持这种内容类型，请检查 Content-Type")
 
 
-class TooManyRequests(DuxueError):
-    code = "too_many_requests"
-    title = _("请求过于频繁，请稍后再试")
-
-
 class ServerFault(DuxueError):
     code = "internal_error"
     title = _("服务器出错了。内容没有保存，请稍后重试；若仍出错，请把 request_id 告诉管理员")
@@ -97,6 +94,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     else:
         ours = _from_python(error)
         status = status_of(ours)
+        if isinstance(ours, TooManyRequests):
+            headers["Retry-After"] = str(ours.retry_after)
     if status >= 500:
         logger.error("%s %s", request.method, request.path, exc_info=error)
     return Response(

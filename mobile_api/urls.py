@@ -9,6 +9,7 @@ from mobile_api.views import (
     activities,
     care,
     chat_groups,
+    conversations,
     devices,
     findings,
     flags,
@@ -35,6 +36,7 @@ class NameConverter(StringConverter):
 
 register_converter(NameConverter, "name")
 
+MESSAGE = "conversations/<uuid:id>/messages/<uuid:message_id>"
 VERSION = "instruments/<name:form_id>/versions/<name:version>"
 
 v1: list[URLPattern | URLResolver] = [
@@ -113,6 +115,15 @@ v1: list[URLPattern | URLResolver] = [
     path("notices/<uuid:id>/remind", notices.RemindView.as_view()),
     path("notice-lists", notices.ListsView.as_view()),
     path("notice-lists/<uuid:id>", notices.ListView.as_view()),
+    path("conversations", conversations.ConversationsView.as_view()),
+    path("conversations/search", conversations.SearchView.as_view()),
+    path("conversations/<uuid:id>", conversations.ConversationView.as_view()),
+    path("conversations/<uuid:id>/messages", conversations.MessagesView.as_view()),
+    path(f"{MESSAGE}/withdraw", conversations.WithdrawView.as_view()),
+    path(f"{MESSAGE}/remove", conversations.RemoveView.as_view()),
+    path("conversations/<uuid:id>/read", conversations.ReadView.as_view()),
+    path("conversations/<uuid:id>/mute", conversations.MuteView.as_view()),
+    path("conversations/<uuid:id>/export", conversations.ConversationExportView.as_view()),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -24,6 +24,7 @@ pytest_plugins = [
     "tests.clients",
     "tests.forms",
     "tests.activities",
+    "tests.conversations",
     "tests.evidence",
     "tests.receipts",
     "tests.moments",

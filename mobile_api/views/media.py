@@ -35,9 +35,9 @@ from mobile_api.serializers.media import (
 from mobile_api.shown import with_evidence
 from mobile_api.views.base import PhoneView, one
 from mobile_api.views.short import NotOrdinary, ShortWay, short_base_url, short_body, speak
+from server.conversations.queries import media_visible_to
 from server.core.errors import NotFound
 from server.core.standing import StandingQuery
-from server.findings.queries import media_visible_to
 from server.grid.models import User
 from server.grid.queries import remember_roles
 from server.messaging.sessions import digest_of, is_ordinary, ordinary_person

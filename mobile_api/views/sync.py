@@ -37,7 +37,7 @@ class SyncView(PhoneView):
         """All that I may see, page by page, then what changed after the cursor.
 
         Without a cursor: a full copy (schools, instruments with their forms, open and recent visits,
-        their submissions, findings and notices). Keep the cursor of the last page and ask with it
+        their submissions, findings, notices and conversations without their messages). Keep the cursor of the last page and ask with it
         from then on, again at once while `has_more`. `put` brings the latest data of an object,
         `delete` ends it, and with a school all that belongs to it. `reset`: my roles or appointments
         changed; drop the copy, a whole one begins with this page.

@@ -9,9 +9,10 @@ class CareConfig(AppConfig):
 
     def ready(self) -> None:
         from media_storage.absence import register_explainer
-        from server.care import certificates, counting, deleting, exporting
+        from server.care import certificates, conversing, counting, deleting, exporting
 
         register_explainer(certificates.numbers_of)
         deleting.start()
         exporting.start()
         counting.start()
+        conversing.start()

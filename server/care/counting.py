@@ -21,6 +21,7 @@ from media_storage.models import MediaObject, Rendition
 from server.activities.models import Activity, SubmissionAttachment
 from server.care.models import Count, CountedMedia, StorageUse
 from server.care.queries import uses_of
+from server.conversations.models import MessageFile
 from server.core import clock, schedule
 from server.core.changes import Change, settled_after
 from server.findings.models import FindingAction
@@ -144,9 +145,15 @@ def _media_of(changes: Sequence[Change]) -> set[UUID]:
         submission__in=submissions, media__isnull=False
     ).order_by()
     evidence = FindingAction.media.through.objects.filter(findingaction__finding__in=findings)
+    talks = {each.object_id for each in changes if each.type == "conversation"}
+    # A conversation says nothing of which message is new; what is older was counted when it was.
+    sent = MessageFile.objects.filter(
+        message__conversation__in=talks, message__created_at__gte=clock.now() - RECOUNT
+    )
     return {
         *attached.values_list("media_id", flat=True),
         *evidence.values_list("mediaobject_id", flat=True),
+        *sent.order_by().values_list("media_id", flat=True),
     }
 
 

@@ -44,6 +44,8 @@ from server.care.queries import (
     used_in,
     uses_of,
 )
+from server.conversations.models import Conversation
+from server.conversations.services import record_conversation_change
 from server.core import clock, schedule, work
 from server.core.audit import AuditAction, AuditEntry, record_audit
 from server.core.errors import Conflict, Invalid, NotAllowed, NotFound, Problem, WrongState
@@ -277,7 +279,7 @@ def _begin(deletion_id: UUID, media_id: UUID) -> Deletion:
     """The decision, under locks: from here on nobody gets an address of the file."""
     # Evidence that is being brought locks the file as well (findings.services): one waits for the other.
     media = MediaObject.objects.select_for_update(of=("self",)).get(pk=media_id)
-    _lock_places(uses_of([media_id]).get(media_id, ()))
+    lock_places(uses_of([media_id]).get(media_id, ()))
     row = rows().select_for_update(of=("self",)).get(pk=deletion_id)
     if row.state != State.DUE or row.delete_after > clock.now():
         return row
@@ -306,7 +308,7 @@ def _begin(deletion_id: UUID, media_id: UUID) -> Deletion:
     return row
 
 
-def _lock_places(uses: Sequence[Use]) -> None:
+def lock_places(uses: Sequence[Use]) -> None:
     """Lock what a hold could be set on, always in this order."""
     places: tuple[tuple[type[Visit | Activity | School], str], ...] = (
         (Visit, "visit_id"),
@@ -401,9 +403,11 @@ def _keep(row: Deletion, code: Kept) -> None:
 
 
 def _tell_phones(media: MediaObject) -> None:
-    """Those that show the file's submission or finding fetch them again."""
+    """Those that show the file's submission, finding or conversation fetch them again."""
     announce_submissions(media=media)
     announce_findings(media=media)
+    for conversation in Conversation.objects.filter(messages__files__media=media):
+        record_conversation_change(conversation)
 
 
 def _record(action: AuditAction, row: Deletion, by: User | None, **details: Any) -> None:

@@ -48,6 +48,7 @@ from server.care.queries import (
     originals_open_to,
     uses_of,
 )
+from server.conversations.queries import media_visible_to
 from server.core import clock, schedule, work
 from server.core.audit import AuditAction, Subject, record_audit, record_audits
 from server.core.errors import (
@@ -61,7 +62,6 @@ from server.core.errors import (
     Text,
 )
 from server.findings.models import Finding
-from server.findings.queries import media_visible_to
 from server.grid.models import User
 from server.instruments.compiled import ATTACHMENTS, Field, form_from_json, text_in
 from server.instruments.models import InstrumentVersion

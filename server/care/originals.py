@@ -19,10 +19,10 @@ from server.care.queries import (
     schools_in_custody_of,
     uses_of,
 )
+from server.conversations.queries import media_visible_to
 from server.core import clock
 from server.core.audit import AuditAction, record_audit
 from server.core.errors import Conflict, Gone, Invalid, NotAllowed, NotFound, Problem
-from server.findings.queries import media_visible_to
 from server.grid.models import Area, School, User
 from server.grid.queries import area_paths, people_visible_to
 

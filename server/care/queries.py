@@ -14,9 +14,10 @@ from media_storage.models import MediaObject
 from server.activities.models import Activity, SubmissionAttachment, SubmissionConflict, Visit
 from server.activities.queries import activities_managed_by, activities_visible_to
 from server.care.models import Deletion, Export, Hold, OriginalsGrant, StorageUse
+from server.conversations.models import MessageFile
+from server.conversations.queries import media_visible_to, sent_to
 from server.core.audit import AuditEntry
 from server.findings.models import SETTLED, Finding, FindingAction
-from server.findings.queries import media_visible_to
 from server.grid.models import Appointment, Membership, School, User, in_term
 from server.grid.queries import (
     area_paths,
@@ -32,7 +33,8 @@ Role = Membership.Role
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """One place where a file serves: a submission's attachment, or evidence of a rectification."""
+    """One place where a file serves: a submission's attachment, evidence of a rectification, or a
+    message of a conversation."""
 
     at: datetime
     activity_id: UUID | None
@@ -42,10 +44,18 @@ class Use:
     visit_id: UUID | None
     submission_id: UUID | None = None
     finding_id: UUID | None = None
+    conversation_id: UUID | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For certificates and manifests."""
-        ids = ("activity_id", "school_id", "visit_id", "submission_id", "finding_id")
+        ids = (
+            "activity_id",
+            "school_id",
+            "visit_id",
+            "submission_id",
+            "finding_id",
+            "conversation_id",
+        )
         named = {name: str(value) for name in ids if (value := getattr(self, name))}
         return {**named, "activity": self.activity, "school": self.school}
 
@@ -60,9 +70,14 @@ _PLACE = (
 
 
 def uses_of(media_ids: Collection[UUID]) -> dict[UUID, list[Use]]:
-    """Every use of these files, the first one first. Three queries, however many files."""
+    """Every use of these files, the first one first. Four queries, however many files."""
     found: dict[UUID, list[Use]] = {}
-    for media_id, use in [*_attached(media_ids), *_contradicting(media_ids), *_evidence(media_ids)]:
+    for media_id, use in [
+        *_attached(media_ids),
+        *_contradicting(media_ids),
+        *_evidence(media_ids),
+        *_sent(media_ids),
+    ]:
         found.setdefault(media_id, []).append(use)
     for uses in found.values():
         uses.sort(key=lambda use: use.at)
@@ -125,31 +140,77 @@ def _evidence(media_ids: Collection[UUID]) -> Iterator[tuple[UUID, Use]]:
         )
 
 
+def _sent(media_ids: Collection[UUID]) -> Iterator[tuple[UUID, Use]]:
+    rows = MessageFile.objects.filter(media__in=media_ids).select_related(
+        *(f"message__conversation__{each}" for each in ("school", "visit__activity")),
+        "message__conversation__finding__activity",
+    )
+    for row in rows.order_by():
+        conversation = row.message.conversation
+        activity, finding = conversation.activity, conversation.finding
+        yield (
+            row.media_id,
+            Use(
+                at=row.message.created_at,
+                activity_id=activity.pk if activity else None,
+                activity=activity.title if activity else "",
+                school_id=conversation.school_id,
+                school=conversation.school.name,
+                visit_id=finding.visit_id if finding else conversation.visit_id,
+                finding_id=conversation.finding_id,
+                conversation_id=conversation.pk,
+            ),
+        )
+
+
 _ATTACHED = SubmissionAttachment.objects.filter(media=OuterRef("pk")).order_by()
 _CONTRADICTING = SubmissionConflict.objects.filter(media=OuterRef("pk")).order_by()
 _EVIDENCE = FindingAction.media.through.objects.filter(mediaobject=OuterRef("pk"))
+_SENT = MessageFile.objects.filter(media=OuterRef("pk")).order_by()
 
 
-def _used(submission: Q, finding: Q) -> Q:
-    """Media with a use whose visit, or whose finding, is such."""
+def _used(submission: Q, finding: Q, sent: Q) -> Q:
+    """Media with a use whose visit, or whose finding, or whose message is such."""
     return (
         Q(Exists(_ATTACHED.filter(submission)))
         | Q(Exists(_CONTRADICTING.filter(submission)))
         | Q(Exists(_EVIDENCE.filter(finding)))
+        | Q(Exists(_SENT.filter(sent)))
     )
+
+
+_NOWHERE = Q(pk__in=[])
+_TALK = "message__conversation"
+
+
+def talk_in(field: str, value: Any, prefix: str = "") -> Q:
+    """Conversations, or what belongs to one by `prefix`, of this activity, school or visit.
+
+    `field` is the place's name, with a lookup of its own where it has one: "visit", "activity__in".
+    """
+    if field.startswith("school"):
+        return Q(**{f"{prefix}{field}": value})
+    visit = f"{prefix}{field}" if field.startswith("visit") else f"{prefix}visit__{field}"
+    return Q(**{visit: value}) | Q(**{f"{prefix}finding__{field}": value})
 
 
 def used_in(activity: Activity) -> Q:
     """Media that serve in this activity."""
     return _used(
-        Q(submission__visit__activity=activity), Q(findingaction__finding__activity=activity)
+        Q(submission__visit__activity=activity),
+        Q(findingaction__finding__activity=activity),
+        talk_in("activity", activity, f"{_TALK}__"),
     )
 
 
 def used_at(schools: QuerySet[School]) -> Q:
     """Media that serve at these schools."""
     keys = schools.values("pk")
-    return _used(Q(submission__visit__school__in=keys), Q(findingaction__finding__school__in=keys))
+    return _used(
+        Q(submission__visit__school__in=keys),
+        Q(findingaction__finding__school__in=keys),
+        talk_in("school__in", keys, f"{_TALK}__"),
+    )
 
 
 # ---- originals -------------------------------------------------------------------------------
@@ -171,10 +232,11 @@ def originals_open_to(user: User) -> QuerySet[MediaObject]:
     """Of the media that the person may see, those whose original they may open (ADR 18).
 
     Who took it; the office over the school; the visit's team; for evidence of a rectification also
-    the school's inspectors of today, who verify it; and whom an office has granted it. Town groups,
-    schools and experts have the renditions.
+    the school's inspectors of today, who verify it; whom an office has granted it; and for a file of a
+    conversation those who were sent it (ADR 29). Else town groups, schools and experts have renditions.
     """
-    visible = media_visible_to(user)
+    sent = sent_to(user)
+    visible = media_visible_to(user, sent)
     if user.is_superuser:
         return visible
     schools = School.objects.filter(
@@ -192,7 +254,9 @@ def originals_open_to(user: User) -> QuerySet[MediaObject]:
             Q(submission__visit__in=team),
             Q(findingaction__finding__visit__in=team)
             | Q(findingaction__finding__school__in=appointed),
+            _NOWHERE,
         )
+        | sent
         | Q(Exists(alone))
     )
 
@@ -239,7 +303,18 @@ def held_now() -> Q:
         Q(findingaction__finding__activity__in=activities)
         | Q(findingaction__finding__school__in=schools)
         | Q(findingaction__finding__visit__in=visits),
+        held_talk(f"{_TALK}__"),
     )
+
+
+def held_talk(prefix: str = "") -> Q:
+    """Conversations, or what belongs to one by `prefix`, below an active hold."""
+    active = Hold.objects.filter(lifted_at=None).order_by()
+    held = Q()
+    for name in ("activity", "school", "visit"):
+        targets = active.filter(**{f"{name}__isnull": False}).values(name)
+        held |= talk_in(f"{name}__in", targets, prefix)
+    return held
 
 
 def held_by(hold: Hold) -> Q:
@@ -249,7 +324,11 @@ def held_by(hold: Hold) -> Q:
     name = next(name for name in Hold.TARGETS if getattr(hold, f"{name}_id"))
     target = getattr(hold, f"{name}_id")
     place = "submission__visit" if name == "visit" else f"submission__visit__{name}"
-    return _used(Q(**{place: target}), Q(**{f"findingaction__finding__{name}": target}))
+    return _used(
+        Q(**{place: target}),
+        Q(**{f"findingaction__finding__{name}": target}),
+        talk_in(name, target, f"{_TALK}__"),
+    )
 
 
 def holds_visible_to(user: User) -> QuerySet[Hold]:
@@ -281,7 +360,8 @@ def due_media(day: date, *, announced: bool = False) -> QuerySet[MediaObject]:
 
     A use keeps a file while its activity's day has not passed, or where none is set; and while the
     visit, or the evidence, has an unsettled problem. So a photo of two activities is kept for the
-    later one. What is held, or was kept by a person until a later day, is not due.
+    later one. A message keeps its files as its activity's day says, without an activity as long as it
+    is there itself. What is held, or was kept by a person until a later day, is not due.
     """
     activity = "submission__visit__activity"
     finding = "findingaction__finding"
@@ -290,9 +370,10 @@ def due_media(day: date, *, announced: bool = False) -> QuerySet[MediaObject]:
         _keeps(activity, day)
         | Q(submission__visit__in=unsettled.filter(visit__isnull=False).values("visit")),
         _keeps(f"{finding}__activity", day) | ~Q(**{f"{finding}__state__in": SETTLED}),
+        Q(message__gone="") & _talk_keeps(day),
     )
     there = MediaObject.objects.exclude(state=MediaObject.State.DELETED)
-    due = there.filter(_used(Q(), Q())).exclude(keeps).exclude(held_now())
+    due = there.filter(_used(Q(), Q(), Q())).exclude(keeps).exclude(held_now())
     if announced:
         return due
     spoken_for = Deletion.objects.filter(media=OuterRef("pk")).exclude(
@@ -304,6 +385,18 @@ def due_media(day: date, *, announced: bool = False) -> QuerySet[MediaObject]:
 def _keeps(activity: str, day: date) -> Q:
     return Q(**{f"{activity}__media_kept_until": None}) | Q(
         **{f"{activity}__media_kept_until__gte": day}
+    )
+
+
+def _talk_keeps(day: date) -> Q:
+    visit, finding = f"{_TALK}__visit", f"{_TALK}__finding"
+    unsettled = Finding.objects.exclude(state__in=SETTLED).filter(visit__isnull=False)
+    of_visit = _keeps(f"{visit}__activity", day) | Q(**{f"{visit}__in": unsettled.values("visit")})
+    of_finding = _keeps(f"{finding}__activity", day) | ~Q(**{f"{finding}__state__in": SETTLED})
+    return (
+        Q(**{f"{_TALK}__subject": "school"})
+        | Q(**{f"{_TALK}__subject": "visit"}) & of_visit
+        | Q(**{f"{_TALK}__subject": "finding"}) & of_finding
     )
 
 
@@ -364,6 +457,7 @@ def exportable(user: User, activity: Activity) -> QuerySet[MediaObject]:
                 findingaction__finding__activity=activity,
                 findingaction__finding__school__in=schools,
             ),
+            _NOWHERE,  # what people sent each other is no evidence of the activity
         )
     )
 

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "server.instruments",
     "server.activities",
     "server.findings",
+    "server.conversations",
     "server.evidence",
     "server.care",
     "server.sharing",
@@ -206,6 +207,15 @@ FALLBACK_URGENT_MINUTES = env.int("FALLBACK_URGENT_MINUTES", default=5)
 DIGEST_ABOVE = env.int("DIGEST_ABOVE", default=3)
 DIGEST_MINUTES = env.int("DIGEST_MINUTES", default=10)
 """More messages than this to one address within so many minutes become one; urgent ones never."""
+# ---- conversations ----------------------------------------------------------------------------
+
+CONVERSATION_MESSAGES_A_MINUTE = env.int("CONVERSATION_MESSAGES_A_MINUTE", default=60)
+"""So many messages of one person arrive in a minute; more are refused until it is over."""
+CONVERSATION_NOTICE_SECONDS = env.int("CONVERSATION_NOTICE_SECONDS", default=30)
+"""Whoever has not read a message by then has a notice."""
+CONVERSATION_KEEP_DAYS = env.int("CONVERSATION_KEEP_DAYS", default=0)
+"""For how long messages that belong to no activity are kept; 0: for ever. Those of an activity are
+kept as long as its photos."""
 
 # ---- limits ---------------------------------------------------------------------------------
 
@@ -350,6 +360,9 @@ SPECTACULAR_SETTINGS = {
         "FlagCode": "server.evidence.models.Flag.Code",
         "ExportState": "server.care.models.Export.State",
         "KindEnum": "server.activities.models.Activity.Kind",
+        "ConversationSubject": "server.conversations.models.Conversation.Subject",
+        "MessageKind": "server.conversations.models.Message.Kind",
+        "MessageGone": "server.conversations.models.Message.Gone",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
@@ -411,6 +424,12 @@ UNFOLD = {
                     ),
                     _nav(_("入校任务"), "assignment_turned_in", "activities_visit_changelist"),
                     _nav(_("问题与整改"), "report", "findings_finding_changelist"),
+                    {
+                        "title": pgettext_lazy("list", "沟通"),
+                        "icon": "forum",
+                        "link": reverse_lazy("conversations"),
+                        "active": lambda request: request.path.startswith("/conversations/"),
+                    },
                     _nav(
                         pgettext_lazy("list", "填报"),
                         "description",

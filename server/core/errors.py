@@ -11,6 +11,7 @@
     ├── NotAllowed           seen, but not this person's to do              403
     ├── NotAuthenticated     no, expired or revoked credentials             401
     ├── TooLarge             over a stated limit                            413
+    ├── TooManyRequests      more often than is allowed; wait `retry_after`  429
     └── Unavailable          a part that we depend on is down; try again    503
 
 Codes are a closed registry: every concrete class has one, unique, and `registry()` lists them for
@@ -120,6 +121,16 @@ class NotAuthenticated(DuxueError):
 class TooLarge(DuxueError):
     code = "too_large"
     title = _("内容超过大小限制")
+
+
+class TooManyRequests(DuxueError):
+    code = "too_many_requests"
+    title = _("请求过于频繁，请稍后再试")
+
+    def __init__(self, detail: Text = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        """Seconds."""
 
 
 class Unavailable(DuxueError):

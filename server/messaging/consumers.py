@@ -53,6 +53,10 @@ class InboxConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped lib
             return
         await self.send(json.dumps(message))
 
+    async def conversation_changed(self, message: dict[str, Any]) -> None:
+        """The same for a conversation's hint."""
+        await self.inbox_changed(message)
+
     async def session_ended(self, message: dict[str, Any]) -> None:
         """A device's session ended: close if it is ours."""
         if self.device is not None and message["device"] == str(self.device.id):

@@ -338,6 +338,26 @@ _event(
     urgent=True,
 )
 
+# ---- conversations ----------------------------------------------------------------------------
+# title: what the conversation is about. No text of a message: it must be able to go.
+
+_event(
+    "conversation.mentioned",
+    "school title sender",
+    _("%(sender)s 提到了您：%(title)s"),
+    _("%(sender)s 在“%(title)s”（%(school)s）的沟通中提到了您，请查看。"),
+    who=pgettext_lazy("told", "被提到的人"),
+    when=_("有人在沟通中提到他们"),
+)
+_event(  # at most one unread for a conversation
+    "conversation.message",
+    "school title sender",
+    _("新消息：%(title)s"),
+    _("“%(title)s”（%(school)s）有未读消息，最近一条来自 %(sender)s。"),
+    who=pgettext_lazy("told", "参与沟通而一时没有阅读的人"),
+    when=_("沟通中的消息一段时间没有阅读"),
+)
+
 # ---- care for what photos show ----------------------------------------------------------------
 
 _event(  # count: files, day: the first of the deletion

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _lazy
 
 from server.activities.queries import activities_managed_by, activities_visible_to
 from server.care.queries import originals_open_to
+from server.conversations.queries import media_visible_to
 from server.core import clock
 from server.core.audit import audit_action, record_audit
 from server.core.errors import Invalid, NotAllowed, NotFound, Problem, WrongState
-from server.findings.queries import media_visible_to
 from server.grid.models import User
 from server.sharing.making import take_down
 from server.sharing.marking import has_picture, mark_copies

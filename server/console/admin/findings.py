@@ -26,6 +26,7 @@ from server.console.gallery.selection import gallery_address
 from server.console.photos import photo_of, shown_to
 from server.console.position import place_of
 from server.console.states import badge, finding_shown
+from server.console.talk.tools import talk_tool
 from server.core import clock
 from server.core.errors import Text
 from server.core.ids import new_id
@@ -163,7 +164,10 @@ class FindingAdmin(ScopedAdmin):
         return do
 
     def page_tools(self, request: HttpRequest, row: Finding) -> Sequence[Tool]:
-        return [Tool(_("照片"), gallery_address(finding=row.pk), "photo_library")]
+        return [
+            Tool(_("照片"), gallery_address(finding=row.pk), "photo_library"),
+            *talk_tool(request, "finding", row.pk),
+        ]
 
     def page_context(self, request: HttpRequest, row: Finding) -> dict[str, Any]:
         school = place_of(row.school)

@@ -36,10 +36,10 @@ from server.console.gallery.selection import Selection
 from server.console.gallery.side import side_of
 from server.console.photos import shown_to
 from server.console.states import badge
+from server.conversations.queries import media_visible_to
 from server.core.errors import Text
 from server.evidence.models import Flag, PhotoCheck
 from server.evidence.queries import SHOWN, every_flag_shown_to
-from server.findings.queries import media_visible_to
 from server.grid.models import User
 
 State = MediaObject.State

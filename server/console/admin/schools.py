@@ -23,6 +23,7 @@ from server.console.care import held_fact, hold_deed
 from server.console.filters import HasInspector, OwnTown
 from server.console.forms import ConsoleForm
 from server.console.gallery.selection import gallery_address
+from server.console.talk.tools import talk_tool
 from server.core.errors import Text
 from server.findings.queries import findings_visible_to
 from server.grid.coordinates import CoordinateSystem
@@ -198,13 +199,16 @@ class SchoolAdmin(WorkbookAdmin):
         return hold_deed(request, "school")
 
     def page_tools(self, request: HttpRequest, row: School) -> Sequence[Tool]:
-        photos = Tool(_("照片"), gallery_address(school=row.pk), "photo_library")
+        photos = [
+            Tool(_("照片"), gallery_address(school=row.pk), "photo_library"),
+            *talk_tool(request, "school", row.pk),
+        ]
         if not schools_in_office_of(person(request)).filter(pk=row.pk).exists():
-            return [photos]
+            return photos
         appoint = reverse("admin:grid_appointment_add")
         groups = reverse("admin:messaging_chatgroup_changelist")
         return [
-            photos,
+            *photos,
             Tool(_("修改"), self.link("edit", row.pk), "edit"),
             Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
             Tool(_("群聊"), f"{groups}?school__id__exact={row.pk}", "forum"),

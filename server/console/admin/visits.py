@@ -42,6 +42,7 @@ from server.console.gallery.page import spots_of
 from server.console.gallery.selection import gallery_address
 from server.console.position import check_in_of, place_of, sketch
 from server.console.states import finding_shown, visit_shown
+from server.console.talk.tools import talk_tool
 from server.core.errors import Text
 from server.core.ids import new_id
 from server.evidence.queries import SHOWN, with_check_in_flags
@@ -151,7 +152,10 @@ class VisitAdmin(ScopedAdmin):
         }
 
     def page_tools(self, request: HttpRequest, row: Visit) -> Sequence[Tool]:
-        tools = [Tool(_("照片"), gallery_address(visit=row.pk), "photo_library")]
+        tools = [
+            Tool(_("照片"), gallery_address(visit=row.pk), "photo_library"),
+            *talk_tool(request, "visit", row.pk),
+        ]
         if self._may_reassign(request, row):
             tools.append(Tool(_("改派"), self.link("team", row.pk), "swap_horiz"))
         return tools

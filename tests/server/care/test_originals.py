@@ -171,9 +171,9 @@ def test_an_office_grants_nothing_outside_its_area_and_to_nobody_unknown(
 def test_the_right_costs_the_same_however_many_photos_there_are(
     cast: Cast, photo: MediaObject, django_assert_num_queries
 ) -> None:
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         list(originals_open_to(cast.office).values_list("pk"))
     for _ in range(3):
         add_photo(cast.ada)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         list(originals_open_to(cast.office).values_list("pk"))
