@@ -136,8 +136,8 @@ if CHANNEL_URL.startswith("memory:"):
 else:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [CHANNEL_URL]},
+            "BACKEND": "server.messaging.channels.layer.LiveLayer",
+            "CONFIG": {"hosts": [{"address": CHANNEL_URL, "health_check_interval": 20}]},
         }
     }
 

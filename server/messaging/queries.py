@@ -91,6 +91,11 @@ def recipients_of(audience: Audience, by: User) -> QuerySet[User]:
     return people.filter(_belonging(area_paths(by, *OFFICES), [], []))
 
 
+def overview_areas(user: User) -> list[str]:
+    """The paths of the areas whose figures the person sees move: those of their offices."""
+    return sorted(set(area_paths(user, *OFFICES)))
+
+
 def _audience(audience: Audience) -> Q:
     paths = list(Area.objects.filter(pk__in=audience.areas).values_list("path", flat=True))
     named = Q(pk__in=audience.people)
