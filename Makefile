@@ -27,7 +27,8 @@ WITH_SERVICES = +$(PY) -m tests.services run $(MAKE) --no-print-directory
 AS_PRODUCTION := DUXUE_ENV=production SECRET_KEY=only-to-look-at-the-settings-0123456789-abcdefghijklmnop \
 	ALLOWED_HOSTS=duxue.example PUBLIC_URL=https://duxue.example DATABASE_URL=postgres://db/duxue \
 	CHANNEL_URL=redis://cache MEDIA_STORE_URL='s3://key:secret@store/duxue?region=us-east-1' \
-	PUSH_URL=log:// RECEIPT_KEY=0000000000000000000000000000000000000000000000000000000000000007
+	PUSH_URL=log:// RECEIPT_KEY=0000000000000000000000000000000000000000000000000000000000000007 \
+	SECRETS_KEYS=0000000000000000000000000000000000000000000000000000000000000008
 
 .DEFAULT_GOAL := help
 # `make check lock` and the like run one after the other: the targets share .venv and var/.

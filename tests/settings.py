@@ -13,12 +13,23 @@ _CHOSEN_BY_TESTS = (
     "CHANNEL_URL",
     "DEBUG",
     "DUXUE_ENV",
+    "JPUSH_URL",
+    "MAIL_FROM",
+    "MAIL_URL",
     "MEDIA_STORE_OLD_URL",
     "MEDIA_STORE_URL",
+    "OUTBOUND_PRIVATE_NETWORKS",
     "PUBLIC_URL",
     "PUSH_URL",
     "RECEIPT_KEY",
     "RECEIPT_KEY_FILE",
+    "ROBOT_HOSTS",
+    "SECRETS_KEYS",
+    "SECRETS_KEYS_FILE",
+    "SMS_URL",
+    "VAPID_PRIVATE_KEY",
+    "VAPID_PRIVATE_KEY_FILE",
+    "VAPID_SUBJECT",
 )
 for _name in _CHOSEN_BY_TESTS:
     os.environ.pop(_name, None)

@@ -14,6 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.management.base import SystemCheckError
 from django.db.utils import DatabaseError
 
+from server.core.secrets import KeysUnusable, given_keys
 from server.receipts.keys import KeyUnusable, given_seeds
 
 STORE_SCHEMES = ("folder", "s3")
@@ -67,7 +68,7 @@ def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
 
 @register(Tags.security)
 def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
-    """E002-E006, E008: in production every part is a real one and every secret is set."""
+    """E002-E006, E008, E020: in production every part is a real one and every secret is set."""
     if not settings.PRODUCTION:
         return []
     errors = []
@@ -85,7 +86,19 @@ def production_is_whole(**kwargs: Any) -> Sequence[CheckMessage]:
         errors.append(Error("ALLOWED_HOSTS must list the host names.", id="duxue.E005"))
     if settings.DEBUG:
         errors.append(Error("DEBUG must be off in production.", id="duxue.E006"))
-    return [*errors, *_receipt_key_errors()]
+    return [*errors, *_receipt_key_errors(), *_secrets_keys_errors()]
+
+
+def _secrets_keys_errors() -> list[CheckMessage]:
+    """E020: without its keys nobody opens the credentials in the database, after a restart neither."""
+    try:
+        keys = given_keys(settings.SECRETS_KEYS, settings.SECRETS_KEYS_FILE)
+    except KeysUnusable as error:
+        return [Error(str(error), id="duxue.E020")]
+    if keys:
+        return []
+    message = "SECRETS_KEYS or SECRETS_KEYS_FILE must give a key that encrypts credentials."
+    return [Error(message, hint="`python -m server secrets keygen` makes one.", id="duxue.E020")]
 
 
 def _receipt_key_errors() -> list[CheckMessage]:

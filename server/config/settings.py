@@ -236,6 +236,34 @@ RECEIPT_KEY_MADE = not (PRODUCTION or RECEIPT_KEY or RECEIPT_KEY_FILE)
 if RECEIPT_KEY_MADE:
     RECEIPT_KEY_FILE = str(VAR_DIR / "receipt-key")
 
+# ---- channels (docs/channels.md) --------------------------------------------------------------
+
+SECRETS_KEYS = env.str("SECRETS_KEYS", default="")
+SECRETS_KEYS_FILE = env.str("SECRETS_KEYS_FILE", default="")
+"""The keys that encrypt others' credentials: 64 hexadecimal digits each (server.core.secrets)."""
+SECRETS_KEYS_MADE = not (PRODUCTION or SECRETS_KEYS or SECRETS_KEYS_FILE)
+if SECRETS_KEYS_MADE:
+    SECRETS_KEYS_FILE = str(VAR_DIR / "secrets-keys")
+OUTBOUND_PRIVATE_NETWORKS = env.list("OUTBOUND_PRIVATE_NETWORKS", default=[])
+"""Networks of one's own that addresses given by schools and browsers may lead to all the same."""
+ROBOT_HOSTS = env.list("ROBOT_HOSTS", default=[])
+"""More servers that chat robots may live on: wecom=https://wx.example, dingtalk=…, feishu=…."""
+VAPID_PRIVATE_KEY = env.str("VAPID_PRIVATE_KEY", default="")
+VAPID_PRIVATE_KEY_FILE = env.str("VAPID_PRIVATE_KEY_FILE", default="")
+"""The key that Web Push is signed with (server.messaging.vapid); none: no Web Push."""
+VAPID_KEY_MADE = not (PRODUCTION or VAPID_PRIVATE_KEY or VAPID_PRIVATE_KEY_FILE)
+if VAPID_KEY_MADE:
+    VAPID_PRIVATE_KEY_FILE = str(VAR_DIR / "vapid-key")
+VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="") or PUBLIC_URL or "mailto:duxue@localhost"
+"""Whom a push service may write to about our messages: mailto:… or https://…."""
+JPUSH_URL = env.str("JPUSH_URL", default="")
+"""jpush://app_key:master_secret@api.jpush.cn; empty: none."""
+SMS_URL = env.str("SMS_URL", default="")
+"""An address of apprise with {phone} in it; empty: no text messages."""
+MAIL_URL = env.str("MAIL_URL", default="")
+"""smtp+tls://user:password@host:587; empty: no mail."""
+MAIL_FROM = env.str("MAIL_FROM", default="")
+
 # ---- language, time, files ------------------------------------------------------------------
 
 LANGUAGE_CODE = "zh-hans"

@@ -154,3 +154,9 @@ def memberships_visible_to(user: User) -> QuerySet[Membership]:
         )
         | Q(school__in=schools_visible_to(user).values("pk"))
     )
+
+
+def people_with_role_at(area: Area, *roles: str) -> QuerySet[User]:
+    """People who hold one of the roles today in this area itself, not above or below it."""
+    rows = Membership.objects.filter(in_term(), area=area, role__in=roles)
+    return User.objects.filter(pk__in=Subquery(rows.values("user")), is_active=True)

@@ -7,10 +7,8 @@ be given to every process before the chain is told of it.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from server.core.keyfiles import add_line, make_once
 from server.receipts.proof import key_id
 
 if TYPE_CHECKING:
@@ -93,51 +92,15 @@ def private_keys(*, make: bool = False) -> dict[str, PrivateKey]:
     """The keys at hand, by id. `make`: where there are none, the embedded world makes one."""
     seeds = given_seeds(settings.RECEIPT_KEY, settings.RECEIPT_KEY_FILE)
     if not seeds and make and settings.RECEIPT_KEY_MADE:
-        _make_once(Path(settings.RECEIPT_KEY_FILE))
+        make_once(Path(settings.RECEIPT_KEY_FILE), f"{new_seed()}\n")
         seeds = given_seeds("", settings.RECEIPT_KEY_FILE)
     keys = [PrivateKey(bytes.fromhex(seed)) for seed in seeds]
     return {key.id: key for key in keys}
 
 
 def add_to_file(path: Path, seed: str) -> None:
-    """Write the key below those that the file holds, on the disk and readable for nobody else.
+    """Write the key below those that the file holds.
 
     Raises OSError where the file may not be written, as a mounted secret may not.
     """
-    known = path.read_text(encoding="ascii") if path.exists() else ""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        _write_private(draft, f"{known.rstrip()}\n{seed}\n".lstrip())
-        draft.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _make_once(path: Path) -> None:
-    """Two processes may try at the same moment: the first one's key is the one that stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _write_private(draft, f"{new_seed()}\n")
-    try:
-        with suppress(FileExistsError):
-            os.link(draft, path)  # unlike a rename, it replaces nothing
-        _sync_folder(path.parent)
-    finally:
-        draft.unlink()
-
-
-def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(handle)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    add_line(path, seed)

@@ -16,7 +16,8 @@ class ChatGroup(models.Model):
     """A group chat of one school or one office, reached by the address of its robot.
 
     The robot's address is as good as a password: whoever has it speaks in the group. It is encrypted
-    at rest and never shown again.
+    at rest and never shown again; `fingerprint`, a digest, tells the same robot. A deleted group keeps
+    its row for the deliveries that it got, without the secret.
     """
 
     class Kind(models.TextChoices):
@@ -43,12 +44,21 @@ class ChatGroup(models.Model):
         related_name="chat_groups",
         verbose_name=_("行政区"),
     )
-    secret = models.TextField(editable=False)
+    language = models.CharField(
+        _("语言"), max_length=8, default="zh-hans", choices=[("zh-hans", "简体中文"), ("en", "English")]
+    )
+    takes_announcements = models.BooleanField(_("转发督导办发给本校的通知"), default=False)
+    secret = models.TextField(editable=False, blank=True)
+    fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
     enabled = models.BooleanField(_("启用"), default=True)
     disabled_reason = models.CharField(_("停用原因"), max_length=200, blank=True, default="")
     tested_at = models.DateTimeField(_("测试时间"), null=True, blank=True, editable=False)
     test_passed = models.BooleanField(_("测试结果"), null=True, editable=False)
     test_answer = models.CharField(max_length=500, blank=True, default="", editable=False)
+    last_sent_at = models.DateTimeField(_("最近发送"), null=True, blank=True, editable=False)
+    last_failed_at = models.DateTimeField(_("最近失败"), null=True, blank=True, editable=False)
+    last_failure = models.CharField(max_length=500, blank=True, default="", editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -62,7 +72,17 @@ class ChatGroup(models.Model):
             models.CheckConstraint(
                 name="chat_group_of_one",
                 condition=Q(school__isnull=False, area=None) | Q(school=None, area__isnull=False),
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                condition=~Q(fingerprint=""),
+                name="chat_group_robot_once",
+            ),
+            models.CheckConstraint(
+                name="chat_group_deleted_has_no_secret",
+                condition=Q(deleted_at=None)
+                | Q(deleted_at__isnull=False, secret="", fingerprint="", enabled=False),
+            ),
         ]
 
     def __str__(self) -> str:

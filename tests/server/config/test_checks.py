@@ -28,6 +28,8 @@ FIT = {
     "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
     "RECEIPT_KEY": "5e" * 32,
     "RECEIPT_KEY_FILE": "",
+    "SECRETS_KEYS": "5f" * 32,
+    "SECRETS_KEYS_FILE": "",
 }
 
 
@@ -75,6 +77,9 @@ def test_a_whole_production_has_nothing_to_mend(ids):
         ({"RECEIPT_KEY": ""}, "duxue.E008"),
         ({"RECEIPT_KEY": "mistyped"}, "duxue.E008"),
         ({"RECEIPT_KEY": "", "RECEIPT_KEY_FILE": "/nowhere/receipt-key"}, "duxue.E008"),
+        ({"SECRETS_KEYS": ""}, "duxue.E020"),
+        ({"SECRETS_KEYS": "mistyped"}, "duxue.E020"),
+        ({"SECRETS_KEYS": "", "SECRETS_KEYS_FILE": "/nowhere/secrets-keys"}, "duxue.E020"),
     ],
 )
 def test_an_embedded_part_or_a_missing_secret_is_named(ids, changes: dict, id: str):
