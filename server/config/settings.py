@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "server.sharing",
     "server.receipts",
     "server.messaging",
+    "server.webhooks",
     "server.console",
     "mobile_api",
 ]
@@ -263,6 +264,11 @@ SMS_URL = env.str("SMS_URL", default="")
 MAIL_URL = env.str("MAIL_URL", default="")
 """smtp+tls://user:password@host:587; empty: no mail."""
 MAIL_FROM = env.str("MAIL_FROM", default="")
+
+# ---- webhooks (docs/webhooks.md) ---------------------------------------------------------------
+
+WEBHOOK_EVENT_DAYS = env.int("WEBHOOK_EVENT_DAYS", default=30)
+"""For how long an event is kept, to be sent to an endpoint that was away, or once more."""
 
 # ---- language, time, files ------------------------------------------------------------------
 

@@ -70,7 +70,9 @@ def given_keys(keys: str, file: str) -> list[str]:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            raise KeysUnusable(f"SECRETS_KEYS_FILE cannot be read: {type(error).__name__}") from None
+            raise KeysUnusable(
+                f"SECRETS_KEYS_FILE cannot be read: {type(error).__name__}"
+            ) from None
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     found = [word for word in re.split(r"[,\s]+", "\n".join(lines)) if word]
     if not all(_KEY.fullmatch(word) for word in found):

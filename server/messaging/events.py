@@ -186,6 +186,16 @@ _event(  # to the person who asked for it
     _("“%(activity)s”的佐证材料多次尝试未能打包，请稍后重新导出。"),
 )
 
+# ---- outgoing webhooks ----------------------------------------------------------------------
+
+_event(  # to the offices over the endpoint's area; webhook: its description or address
+    "webhook.stopped",
+    "webhook area reason",
+    _("外发推送已停止：%(webhook)s"),
+    _("%(area)s 的外发推送“%(webhook)s”已停止：%(reason)s"),
+    urgent=True,
+)
+
 # ---- written by hand ------------------------------------------------------------------------
 
 _event("announcement", "title body", "%(title)s", "%(body)s")

@@ -46,7 +46,9 @@ def link_to(notice: Notice) -> str:
 
 def clean(text: str) -> str:
     """Without what no channel carries: control characters and halves of pairs."""
-    kept = (each for each in text if each in "\n\t" or unicodedata.category(each) not in ("Cc", "Cs"))
+    kept = (
+        each for each in text if each in "\n\t" or unicodedata.category(each) not in ("Cc", "Cs")
+    )
     return "".join(kept).strip()
 
 
@@ -74,7 +76,9 @@ def cut(text: str, limit: int, measure: Measure = utf8) -> str:
     return text[: _whole(text, low)].rstrip() + ELLIPSIS
 
 
-def fitted(text: Text, limit: int, *, measure: Measure = utf8, before: str = "", after: str = "") -> str:
+def fitted(
+    text: Text, limit: int, *, measure: Measure = utf8, before: str = "", after: str = ""
+) -> str:
     """`before`, title, body, `after` and link, each on lines of its own, within the limit.
 
     The body gives way first, then the title; the link stays whole.

@@ -45,7 +45,10 @@ class ChatGroup(models.Model):
         verbose_name=_("行政区"),
     )
     language = models.CharField(
-        _("语言"), max_length=8, default="zh-hans", choices=[("zh-hans", "简体中文"), ("en", "English")]
+        _("语言"),
+        max_length=8,
+        default="zh-hans",
+        choices=[("zh-hans", "简体中文"), ("en", "English")],
     )
     takes_announcements = models.BooleanField(_("转发督导办发给本校的通知"), default=False)
     secret = models.TextField(editable=False, blank=True)
