@@ -255,7 +255,9 @@ VAPID_PRIVATE_KEY_FILE = env.str("VAPID_PRIVATE_KEY_FILE", default="")
 VAPID_KEY_MADE = not (PRODUCTION or VAPID_PRIVATE_KEY or VAPID_PRIVATE_KEY_FILE)
 if VAPID_KEY_MADE:
     VAPID_PRIVATE_KEY_FILE = str(VAR_DIR / "vapid-key")
-VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="") or PUBLIC_URL or "mailto:duxue@localhost"
+VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="") or (
+    PUBLIC_URL.rstrip("/") if PUBLIC_URL.startswith("https:") else "mailto:duxue@localhost"
+)
 """Whom a push service may write to about our messages: mailto:… or https://…."""
 JPUSH_URL = env.str("JPUSH_URL", default="")
 """jpush://app_key:master_secret@api.jpush.cn; empty: none."""
@@ -469,6 +471,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "axes": {"level": "WARNING"},
+        "apprise": {"level": "WARNING"},
         "django_tasks": {"level": "WARNING"},
         "django_tasks_db": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -114,9 +115,18 @@ def check_host(host: str, port: int) -> None:
 def is_public(address: Address) -> bool:
     """Whether the whole world reaches this address, and not only our own network."""
     inner = _inner(address)
-    if any(inner in network for network in _own_networks() if network.version == inner.version):
-        return True
-    return inner.is_global and not inner.is_multicast
+    return is_own_address(str(inner)) or (inner.is_global and not inner.is_multicast)
+
+
+def is_own_address(host: str) -> bool:
+    """Whether this is an address, not a name, in one of OUTBOUND_PRIVATE_NETWORKS."""
+    try:
+        address = _inner(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+    return any(
+        address in network for network in _own_networks() if network.version == address.version
+    )
 
 
 def _inner(address: Address) -> Address:
@@ -152,7 +162,7 @@ def _connected(connection: HTTPConnection) -> socket.socket:
     ):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(connection.timeout)  # type: ignore[arg-type]
+            sock.settimeout(connection.timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(where)
         except OSError as error:
@@ -193,10 +203,8 @@ def _seconds(timeout: object) -> float:
 
 
 def _cut(sock: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it ended by itself
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass  # it ended by itself
 
 
 class _Pool(HTTPConnectionPool):

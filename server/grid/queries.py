@@ -133,6 +133,12 @@ def contacts_of(school: School) -> QuerySet[User]:
     return User.objects.filter(pk__in=Subquery(rows.values("user")), is_active=True)
 
 
+def schools_of_contact(user: User) -> QuerySet[School]:
+    """Schools whose contact the person is today."""
+    rows = user.memberships.filter(in_term(), role=Role.SCHOOL_CONTACT)
+    return School.objects.filter(pk__in=Subquery(rows.values("school")))
+
+
 def offices_over(area: Area, *roles: str) -> QuerySet[User]:
     """People who hold one of the roles (default: office) in the area or above it today."""
     paths = [area.path[: i + 1] for i, letter in enumerate(area.path) if letter == "/"]

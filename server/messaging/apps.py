@@ -8,6 +8,7 @@ class MessagingConfig(AppConfig):
     verbose_name = _("通知")
 
     def ready(self) -> None:
-        from server.messaging import delivering
+        from server.messaging import chat_groups, delivering
 
         delivering.register()
+        chat_groups.register()

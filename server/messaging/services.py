@@ -13,13 +13,13 @@ from django.utils.translation import gettext_lazy as _
 from server.core import clock
 from server.core.changes import record_change
 from server.core.errors import ContentConflict, Invalid, NotAllowed, NotFound, Problem
-from server.core.ids import new_id
 from server.core.work import PermanentFailure, wake
 from server.grid.models import School, User
 from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Device, Notice
 from server.messaging.queries import Audience, recipients_of
+from server.messaging.routes import rows_for
 
 DELIVERIES = "deliveries"
 NOTICES = "notices"
@@ -28,7 +28,6 @@ AT_ONCE = 200
 BATCH = 1000
 
 Channel = Delivery.Channel
-State = Delivery.State
 
 
 # ---- telling --------------------------------------------------------------------------------
@@ -75,50 +74,10 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     if not user_ids:
         return
     ordered = sorted(user_ids)  # the order of locks is the same for everybody
-    rows = [_inbox_row(notice, user_id) for user_id in ordered]
-    rows += [_pending_row(notice, user_id, Channel.SOCKET) for user_id in ordered]
-    rows += [
-        _pending_row(notice, user_id, Channel.FCM, address=str(device_id))
-        for user_id, device_id in _push_devices(ordered)
-    ]
+    rows = rows_for(notice, ordered)
     Delivery.objects.bulk_create(rows, ignore_conflicts=True, batch_size=BATCH)
     record_change("notice", notice.id, user_ids=ordered)
     wake(DELIVERIES)
-
-
-def _inbox_row(notice: Notice, user_id: UUID) -> Delivery:
-    moment = clock.now()
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=Channel.INBOX,
-        state=State.DELIVERED,
-        sent_at=moment,
-        delivered_at=moment,
-    )
-
-
-def _pending_row(notice: Notice, user_id: UUID, channel: str, *, address: str = "") -> Delivery:
-    return Delivery(
-        id=new_id(),
-        notice=notice,
-        recipient_id=user_id,
-        channel=channel,
-        address=address,
-        work_due_at=clock.now(),
-    )
-
-
-def _push_devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, UUID]]:
-    """(person, device) of every device of theirs that a push can reach now."""
-    return Device.objects.filter(
-        user__in=user_ids,
-        push_provider=Device.PushProvider.FCM,
-        push_disabled_at=None,
-        revoked_at=None,
-        token_expires_at__gt=clock.now(),
-    ).values_list("user_id", "id")
 
 
 # ---- announcements --------------------------------------------------------------------------

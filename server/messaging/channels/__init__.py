@@ -74,7 +74,54 @@ def _push() -> Channel:
     raise ImproperlyConfigured(f"PUSH_URL: unknown scheme {scheme!r}; use log:// or fcm:///file")
 
 
-_makers: dict[str, Callable[[], Channel]] = {"inbox": _inbox, "socket": _socket, "fcm": _push}
+def _webpush() -> Channel:
+    from server.messaging.channels.webpush import WebPushChannel
+
+    return WebPushChannel()
+
+
+def _jpush() -> Channel:
+    from server.messaging.channels.jpush import JPushChannel
+
+    return JPushChannel.from_url(settings.JPUSH_URL) if settings.JPUSH_URL else _off("jpush")
+
+
+def _robot() -> Channel:
+    from server.messaging.channels.robots import RobotChannel
+
+    return RobotChannel()
+
+
+def _mail() -> Channel:
+    from server.messaging.channels.mail import MailChannel
+
+    if not settings.MAIL_URL:
+        return _off("mail")
+    return MailChannel.from_url(settings.MAIL_URL, settings.MAIL_FROM)
+
+
+def _sms() -> Channel:
+    from server.messaging.channels.sms import SmsChannel
+
+    return SmsChannel(settings.SMS_URL) if settings.SMS_URL else _off("sms")
+
+
+def _off(name: str) -> Channel:
+    from server.messaging.channels.off import OffChannel
+
+    return OffChannel(name, f"{name.upper()}_URL")
+
+
+_makers: dict[str, Callable[[], Channel]] = {
+    "inbox": _inbox,
+    "socket": _socket,
+    "fcm": _push,
+    "webpush": _webpush,
+    "jpush": _jpush,
+    "robot": _robot,
+    "mail": _mail,
+    "sms": _sms,
+}
 
 
 @cache
@@ -84,7 +131,7 @@ def channel_for(name: str) -> Channel:
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting == "PUSH_URL":
+    if setting in ("PUSH_URL", "JPUSH_URL", "MAIL_URL", "MAIL_FROM", "SMS_URL"):
         channel_for.cache_clear()
 
 

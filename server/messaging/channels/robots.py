@@ -126,9 +126,9 @@ def speech_of(delivery: Delivery, group: ChatGroup) -> Speech:
 
 
 def _people_of(group: ChatGroup) -> QuerySet[User]:
-    if group.school is not None:
-        return contacts_of(group.school)
-    return people_with_role_at(group.area, *OFFICES)
+    if group.area is not None:
+        return people_with_role_at(group.area, *OFFICES)
+    return contacts_of(group.school) if group.school is not None else User.objects.none()
 
 
 # ---- addresses -------------------------------------------------------------------------------
@@ -166,6 +166,12 @@ def parse_webhook(url: str) -> str:
             return kind
         raise WebhookRefused(_("地址不完整，请从群机器人的设置中完整复制 Webhook 地址"))
     raise WebhookRefused(_("只支持企业微信、钉钉、飞书群机器人的 Webhook 地址（https://）"))
+
+
+def host_of(url: str) -> tuple[str, int]:
+    """Where a parsed address leads."""
+    parts = urlsplit(url.strip())
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def fingerprint_of(url: str) -> str:
@@ -210,8 +216,8 @@ def _judge(platform: _Platform, answer: Answer) -> None:
     if code == 0:
         return
     if code is None:
-        _judge_status(answer)
-    meaning, words = platform.meanings.get(code or 0, ("unknown", ""))
+        raise _unreadable(answer)
+    meaning, words = platform.meanings.get(code, ("unknown", ""))
     told = _message_of(answer.document)
     reason = _("%(words)s（平台答复 %(code)s：%(told)s）") % {
         "words": words or _("平台拒绝了这条消息"),
@@ -226,13 +232,13 @@ def _judge(platform: _Platform, answer: Answer) -> None:
     raise PermanentFailure(reason)
 
 
-def _judge_status(answer: Answer) -> None:
+def _unreadable(answer: Answer) -> TemporaryFailure:
     """An answer that is not the platform's own: a gateway's, a captive portal's, a broken one."""
     reason = _("平台的应答无法识别：HTTP %(status)s %(start)s") % {
         "status": answer.status,
         "start": answer.start,
     }
-    raise TemporaryFailure(reason, retry_after=answer.retry_after)
+    return TemporaryFailure(reason, retry_after=answer.retry_after)
 
 
 def _code_of(platform: _Platform, document: Mapping[str, Any]) -> int | None:
