@@ -333,6 +333,8 @@ SPECTACULAR_SETTINGS = {
         "KindEnum": "server.activities.models.Activity.Kind",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
+        "WebhookState": "server.webhooks.models.WebhookEndpoint.State",
+        "WebhookDeliveryState": "server.webhooks.models.WebhookDelivery.State",
     },
 }
 

@@ -180,7 +180,8 @@ class OverviewConsumer(LiveConsumer):
 
     async def _ask(self) -> tuple[Any, Sequence[str]]:
         self.asked_at = time.monotonic()
-        return await database_sync_to_async(_scope_of)(self.credentials)
+        found: tuple[Any, Sequence[str]] = await database_sync_to_async(_scope_of)(self.credentials)
+        return found
 
     async def still_admitted(self) -> bool:
         """Whether the session or token still stands and opens the same areas; asked once a minute."""

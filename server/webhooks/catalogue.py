@@ -13,9 +13,9 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from server.activities.models import Activity, Visit
 from server.core.errors import Text
 from server.findings.models import Finding
-from server.activities.models import Activity, Visit
 
 Schema = dict[str, Any]
 

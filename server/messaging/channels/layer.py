@@ -48,6 +48,9 @@ class _PubSub(PubSub):
 class _Shard(RedisSingleShardConnection):  # type: ignore[misc] # untyped library
     """The connection: publishes in one trip, and outlives Redis quietly."""
 
+    _redis: Any
+    _pubsub: Any
+
     async def publish_many(self, channels: Iterable[str], message: bytes) -> None:
         async with self._lock:
             self._ensure_redis()
@@ -86,6 +89,8 @@ class _Shard(RedisSingleShardConnection):  # type: ignore[misc] # untyped librar
 
 
 class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc] # untyped library
+    _shards: list[Any]
+
     def __init__(self, hosts: Any = None, **kwargs: Any) -> None:
         super().__init__(hosts, **kwargs)
         self._shards = [_Shard(shard.host, self) for shard in self._shards]
