@@ -349,6 +349,12 @@ def _on_deletions(request: HttpRequest) -> bool:
     return bool(path[0]) and not path[1].startswith("storage/")
 
 
+def _is_office(request: HttpRequest) -> bool:
+    from server.console.access import standing_of
+
+    return standing_of(request).is_office
+
+
 UNFOLD = {
     "SITE_TITLE": _("督学 Duxue"),
     "SITE_HEADER": _("督学 Duxue"),
@@ -448,6 +454,12 @@ UNFOLD = {
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
+                    ),
+                    _nav(
+                        pgettext_lazy("list", "外发推送"),
+                        "webhook",
+                        "webhooks_webhookendpoint_changelist",
+                        permission=_is_office,
                     ),
                 ],
             },

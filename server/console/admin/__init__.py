@@ -17,6 +17,7 @@ from server.console.admin import (
     submissions,
     terms,
     visits,
+    webhooks,
 )
 from server.console.admin.base import ScopedAdmin
 
@@ -35,6 +36,7 @@ __all__ = [
     "submissions",
     "terms",
     "visits",
+    "webhooks",
 ]
 
 # Libraries registered lists of their own before us; what nothing scopes is not shown.
