@@ -91,7 +91,12 @@ def create_endpoint(
     secret = new_secret()
     take_place(FOLLOWER)
     endpoint = WebhookEndpoint.objects.create(
-        id=endpoint_id, **content, secret=sealed(secret), created_by=by, responsible=by
+        id=endpoint_id,
+        **content,
+        secret=sealed(secret),
+        created_by=by,
+        responsible=by,
+        since=clock.now(),
     )
     _note(CREATED, endpoint, by, url=url, events=chosen)
     return Made(endpoint, secret)

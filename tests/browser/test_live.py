@@ -73,7 +73,9 @@ def complete(inspector: Phone, visit: dict[str, Any]) -> None:
     )
 
 
-def opened(chrome: Browser, running: Product, activity: str, **options: Any) -> tuple[Watched, Page]:
+def opened(
+    chrome: Browser, running: Product, activity: str, **options: Any
+) -> tuple[Watched, Page]:
     watched = Watched(chrome, running.url, "desk", **options)
     watched.log_in()
     page = watched.page

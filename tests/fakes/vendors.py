@@ -102,7 +102,7 @@ def _handler(vendor: Vendor) -> type[BaseHTTPRequestHandler]:
             elif next_ in COMMON:
                 self._answer(*COMMON[next_])
             elif next_:
-                self._answer(*getattr(vendor, "answers")[next_])
+                self._answer(*vendor.answers[next_])
             else:
                 self._answer(*vendor.answer(method, self.path, headers, body))
 
@@ -177,7 +177,9 @@ class RobotServer(Vendor):
                 {"code": 19001, "msg": "param invalid: incoming webhook access token invalid"}
             ),
             "feishu_fast": _json({"code": 11232, "msg": "frequency limited psm"}),
-            "feishu_limit": _json({"code": 99991400, "msg": "request trigger frequency limit"}, 429),
+            "feishu_limit": _json(
+                {"code": 99991400, "msg": "request trigger frequency limit"}, 429
+            ),
             "feishu_ip": _json({"code": 19022, "msg": "Ip Not Allowed"}),
         }
 
@@ -382,7 +384,9 @@ class SmsGateway(Vendor):
         }
 
     def sms_url(self, user: str = "office:secret") -> str:
-        fields = ":phone={phone}&:id={delivery}&:message=text&:version=&:type=&:attachments=&:title="
+        fields = (
+            ":phone={phone}&:id={delivery}&:message=text&:version=&:type=&:attachments=&:title="
+        )
         return f"json://{user}@127.0.0.1:{self.port}/send?{fields}&cto=1&rto=1"
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -391,5 +395,3 @@ class SmsGateway(Vendor):
         document = json.loads(body)
         self.sent.setdefault(document["id"], document)
         return _json({"ok": True})
-
-
