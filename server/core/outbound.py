@@ -28,7 +28,7 @@ from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from server.core import clock
 
@@ -93,15 +93,15 @@ def post(
     content: bytes,
     headers: Mapping[str, str],
     *,
-    timeout: float = TIMEOUT_SECONDS,
+    timeout: float | None = None,
 ) -> Answer:
     """Send and read the answer. Raises AddressRefused, AnswerTooLong, NoAnswer."""
-    return _exchange("POST", url, content, headers, timeout)
+    return _exchange("POST", url, content, headers, timeout or TIMEOUT_SECONDS)
 
 
-def get(url: str, headers: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) -> Answer:
+def get(url: str, headers: Mapping[str, str], *, timeout: float | None = None) -> Answer:
     """Ask. Raises AddressRefused, AnswerTooLong, NoAnswer."""
-    return _exchange("GET", url, None, headers, timeout)
+    return _exchange("GET", url, None, headers, timeout or TIMEOUT_SECONDS)
 
 
 def check_host(host: str, port: int) -> None:
@@ -183,15 +183,19 @@ class _Guarded(HTTPConnection):
         return _connected(self)
 
     def getresponse(self) -> Any:
-        sock = self.sock
         # Each byte that drips in begins the socket's own timeout anew; this clock does not.
-        alarm = threading.Timer(_seconds(self.timeout), _cut, [sock])
+        over = threading.Event()
+        alarm = threading.Timer(_seconds(self.timeout), _cut, [self.sock, over])
         alarm.daemon = True
         alarm.start()
         try:
-            return super().getresponse()
+            response = super().getresponse()
         finally:
             alarm.cancel()
+        if over.is_set():  # a head that was cut off looks like one that ended
+            response.close()
+            raise TimeoutError
+        return response
 
 
 class _GuardedTls(_Guarded, HTTPSConnection):
@@ -202,7 +206,8 @@ def _seconds(timeout: object) -> float:
     return float(timeout) if isinstance(timeout, int | float) else TIMEOUT_SECONDS
 
 
-def _cut(sock: socket.socket) -> None:
+def _cut(sock: socket.socket, over: threading.Event) -> None:
+    over.set()
     with suppress(OSError):  # it ended by itself
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -251,7 +256,7 @@ def _exchange(
             body = _body_of(response, ends)
     except NoAnswer:
         raise
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         raise NoAnswer(_reason(error)) from None
     return Answer(response.status_code, response.headers, body)
 
@@ -274,6 +279,6 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return "the other side's certificate is not valid"
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, requests.ConnectionError | HTTPError):
         return "no connection, or it broke off"
     return f"unusable answer ({type(error).__name__})"

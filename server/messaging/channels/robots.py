@@ -158,12 +158,13 @@ def parse_webhook(url: str) -> str:
         parts.port  # noqa: B018 - raises for what is none
     except ValueError:
         raise WebhookRefused(_("这不是网址，请从群机器人的设置中完整复制 Webhook 地址")) from None
-    for kind, platform in PLATFORMS.items():
-        if origin not in _origins(kind):
-            continue
+    known = [kind for kind in PLATFORMS if origin in _origins(kind)]
+    for kind in known:
+        platform = PLATFORMS[kind]
         token = parse_qs(parts.query).get(platform.token, [""])[0] if platform.token else "path"
         if platform.path.fullmatch(parts.path) and token and not parts.fragment:
             return kind
+    if known:
         raise WebhookRefused(_("地址不完整，请从群机器人的设置中完整复制 Webhook 地址"))
     raise WebhookRefused(_("只支持企业微信、钉钉、飞书群机器人的 Webhook 地址（https://）"))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+import warnings
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +26,7 @@ from server.messaging.models import Delivery
 PART = 67
 PARTS = 3
 """A text message of Chinese holds 70 characters, or 67 in each of several that are put together."""
+PATIENCE_SECONDS = 25.0
 _STATUS = re.compile(r"error=(\d{3})\b")
 
 
@@ -48,15 +51,34 @@ class SmsChannel:
             raise PermanentFailure(_("短信网关不接受此号码"))
         heard = _Heard()
         gateway.logger = heard.logger  # its own, so that threads do not hear one another
-        if not gateway.send(body=words_of(text_of(delivery, language=person.language))):
+        if not _within(gateway, words_of(text_of(delivery, language=person.language))):
             raise heard.failure()
         return Sent("sent")
 
     def _gateway(self, phone: str, delivery_id: str) -> Any:
         url = self._url.replace("{phone}", quote(phone, safe=""))
-        return apprise.Apprise.instantiate(
-            url.replace("{delivery}", delivery_id), asset=_asset(), suppress_exceptions=True
-        )
+        with warnings.catch_warnings():
+            # It loads its plugins now, and with them modules that Python 3.13 drops.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return apprise.Apprise.instantiate(
+                url.replace("{delivery}", delivery_id), asset=_asset(), suppress_exceptions=True
+            )
+
+
+def _within(gateway: Any, words: str) -> bool:
+    """Whether the gateway took it; its timeouts begin anew with each byte that drips in, ours does not.
+
+    Raises TemporaryFailure.
+    """
+    results: list[bool] = []
+    sending = threading.Thread(
+        target=lambda: results.append(bool(gateway.send(body=words))), daemon=True
+    )
+    sending.start()
+    sending.join(PATIENCE_SECONDS)
+    if sending.is_alive():
+        raise TemporaryFailure(_("短信网关没有按时应答"))
+    return bool(results and results[0])
 
 
 def words_of(text: Text) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ def clean(text: str) -> str:
 def utf8(text: str) -> int:
     """The length that platforms mean which count bytes."""
     return len(text.encode())
+
+
+def in_json(text: str) -> int:
+    """The bytes that the text takes inside a JSON document."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
 def utf16(text: str) -> int:

@@ -16,7 +16,7 @@ from server.core.outbound import AddressRefused, Answer, NoAnswer, post
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.messaging.channels import AddressGone, Sent
 from server.messaging.channels.devices import device_of
-from server.messaging.channels.texts import cut, text_of
+from server.messaging.channels.texts import cut, in_json, text_of
 from server.messaging.models import Delivery, Device
 from server.messaging.subscriptions import NoSubscription, parse_subscription
 from server.messaging.vapid import VapidUnusable, authorization
@@ -60,8 +60,8 @@ def _payload(delivery: Delivery) -> bytes:
     document = {
         "notice": str(notice.pk),
         "event": notice.event,
-        "title": cut(text.title, TITLE_BYTES),
-        "body": cut(text.body, BODY_BYTES),
+        "title": cut(text.title, TITLE_BYTES, in_json),
+        "body": cut(text.body, BODY_BYTES, in_json),
         "link": urlsplit(text.link)._replace(scheme="", netloc="").geturl()
         or f"/go/notice/{notice.pk}",
         "subject_type": notice.subject_type,
