@@ -16,6 +16,7 @@ from tests.benchmarks.load import Outcome
 from tests.benchmarks.processes import Memory
 from tests.benchmarks.renditions import Result
 from tests.benchmarks.shared import Figure as SharedFigure
+from tests.benchmarks.sockets import Figures as SocketFigures
 
 PRODUCT = ("api", "live", "worker")
 TITLES = {
@@ -135,6 +136,7 @@ def write(
     memory: Sequence[Memory],
     renditions: Result | None,
     shared: Sequence[SharedFigure] = (),
+    sockets: SocketFigures | None = None,
 ) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,6 +150,7 @@ def write(
         "product_pss_mb": round(product_megabytes(memory), 1),
         "renditions": asdict(renditions) if renditions else None,
         "shared": [asdict(each) for each in shared],
+        "sockets": asdict(sockets) if sockets else None,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
