@@ -11,11 +11,14 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest, parse_cookie
@@ -24,7 +27,7 @@ from django.utils.module_loading import import_string
 from server.core import clock
 from server.core.errors import NotAuthenticated
 from server.grid.models import User
-from server.messaging.channels.layer import AWAY
+from server.messaging.channels.layer import AWAY, LiveLayer
 from server.messaging.channels.socket import EVERYWHERE, group_of, group_of_area, serve_here
 from server.messaging.models import Device
 from server.messaging.queries import overview_areas
@@ -50,6 +53,9 @@ LOST_SPREAD_SECONDS = 3.0
 """Over so long the clients are told to fetch after Redis was away: not all in the same moment."""
 
 
+_unfinished: set[asyncio.Task[None]] = set()
+
+
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library
     """What both sockets share: bounds, groups, relaying."""
 
@@ -59,6 +65,34 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
     groups_joined: Sequence[str] = ()
     person_id: Any = None
     heard = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """With Redis, one task for the client's messages, and hints come by a call."""
+        layer = get_channel_layer()
+        if not isinstance(layer, LiveLayer):
+            await super().__call__(scope, receive, send)
+            return
+        self.scope, self.base_send, self.channel_layer = scope, send, layer
+        try:
+            self.channel_name = await layer.listen(self._heard)
+        except AWAY:
+            self.channel_name = ""
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
+        finally:
+            layer.forget(self.channel_name)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._relay(message))
+        _unfinished.add(task)  # the loop itself keeps only weak references
+        task.add_done_callback(_unfinished.discard)
+
+    async def _relay(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):  # the client left in this moment
+            await self.dispatch(message)
 
     async def admit(self, offered: list[str]) -> tuple[Any, Sequence[str]]:
         """The person's id and the groups of the hints that are theirs. Raises NotAuthenticated."""
@@ -79,14 +113,14 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
             await self.close(UNAUTHENTICATED)
             return
         serve_here()
+        self.person_id, self.groups_joined = person_id, groups
         try:
             for group in groups:
                 await self.channel_layer.group_add(group, self.channel_name)
-        except AWAY:  # Redis is away: the client comes again
+        except (*AWAY, RuntimeError):  # Redis is away: the client comes again
             await self.accept(protocol)
             await self.close(AGAIN_LATER)
             return
-        self.person_id, self.groups_joined = person_id, groups
         # The token and the cookie have done their part; nothing of them stays in memory.
         self.scope["headers"] = self.scope["subprotocols"] = ()
         await self.accept(protocol)
@@ -106,7 +140,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
             if not mine:
                 del self.open_of[self.person_id]
         for group in self.groups_joined:
-            await self.channel_layer.group_discard(group, self.channel_name)
+            with suppress(*AWAY):  # nobody of this process hears for the group then
+                await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Clients have nothing to say here; who says much is closed."""

@@ -1,7 +1,9 @@
 """The Redis channel layer of channels_redis, fitted to ten thousand sockets that only listen.
 
 - A socket has no channel of its own in Redis: nobody sends to one, all hints go to groups.
-- A hint to many groups is one trip to Redis.
+- A socket that listens is called, without a queue and a waiting task of its own.
+- A hint to many groups is one message, which every process takes and looks through for its own: to parse
+  a thousand messages takes longer than all the rest.
 - After Redis was away, every socket of this process is told that hints may have been lost, so that its
   client fetches what it missed. Pub/sub keeps nothing for those who were not there.
 """
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from channels_redis.pubsub import (
     RedisPubSubChannelLayer,
@@ -25,9 +28,16 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
+Message = dict[str, Any]
+Listener = Callable[[Message], None]
+
 AWAY = (OSError, RedisError)
 """What a call of the layer raises while Redis is away."""
-HINTS_LOST = {"type": "hints.lost"}
+HINTS_LOST: Message = {"type": "hints.lost"}
+MANY = 8
+"""To more groups than this a hint goes as one message for all processes."""
+IN_ONE = 2000
+"""So many groups, at most, in such a message."""
 AWAY_SECONDS = 0.5
 """How long to wait for Redis that is away before the next try."""
 
@@ -46,18 +56,10 @@ class _PubSub(PubSub):
 
 
 class _Shard(RedisSingleShardConnection):  # type: ignore[misc] # untyped library
-    """The connection: publishes in one trip, and outlives Redis quietly."""
+    """The connection: hands on what comes, and outlives Redis quietly."""
 
     _redis: Any
     _pubsub: Any
-
-    async def publish_many(self, channels: Iterable[str], message: bytes) -> None:
-        async with self._lock:
-            self._ensure_redis()
-            pipeline = self._redis.pipeline(transaction=False)
-            for channel in channels:
-                pipeline.publish(channel, message)
-            await pipeline.execute()
 
     def _ensure_redis(self) -> None:
         if self._redis is None:
@@ -74,7 +76,8 @@ class _Shard(RedisSingleShardConnection):  # type: ignore[misc] # untyped librar
                     message = await self._pubsub.get_message(
                         ignore_subscribe_messages=True, timeout=1.0
                     )
-                    self._receive_message(message)
+                    if message is not None:
+                        self.channel_layer.take(message["channel"].decode(), message["data"])
                     away = False
                 else:
                     await asyncio.sleep(0.1)
@@ -95,32 +98,76 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc] # untyped library
         super().__init__(hosts, **kwargs)
         self._shards = [_Shard(shard.host, self) for shard in self._shards]
 
+        self._listeners: dict[str, Listener] = {}
+        self._many = f"{self.prefix}__many"
+
     async def _subscribe_to_channel(self, channel: str) -> None:
         self.channels[channel] = asyncio.Queue()
 
-    async def group_send_many(self, groups: Iterable[str], message: dict[str, Any]) -> None:
+    async def listen(self, listener: Listener) -> str:
+        """Call the listener with what is sent to the groups that the channel returned here joins."""
+        await self._shards[0].subscribe(self._many)
+        channel = f"{self.prefix}.{uuid4().hex}"
+        # The library asks whether a channel is known here before it lets it join.
+        self.channels[channel] = None
+        self._listeners[channel] = listener
+        return channel
+
+    def forget(self, channel: str) -> None:
+        """Call no more."""
+        self.channels.pop(channel, None)
+        self._listeners.pop(channel, None)
+
+    async def group_send_many(self, groups: Sequence[str], message: Message) -> None:
         """Send the message to all subscribers of all groups."""
-        names: dict[_Shard, list[str]] = {}
-        for group in groups:
-            name = self._get_group_channel_name(group)
-            names.setdefault(self._get_shard(name), []).append(name)
-        content = self.channel_layer.serialize(message)
-        for shard, channels in names.items():
-            await shard.publish_many(channels, content)
+        if len(groups) <= MANY:
+            for group in groups:
+                await self.group_send(group, message)
+            return
+        for start in range(0, len(groups), IN_ONE):
+            some = list(groups[start : start + IN_ONE])
+            content = self.channel_layer.serialize({"groups": some, "message": message})
+            await self._shards[0].publish(self._many, content)
+
+    def take(self, name: str, data: bytes) -> None:
+        """Hand a message from Redis to those of this process whom it is for."""
+        message = self.channel_layer.deserialize(data)
+        if name != self._many:
+            self._hand_to(name, message, data)
+            return
+        content = self.channel_layer.serialize(message["message"])
+        for group in message["groups"]:
+            self._hand_to(self._get_group_channel_name(group), message["message"], content)
+
+    def _hand_to(self, group_channel: str, message: Message, data: bytes) -> None:
+        for channel in self.groups.get(group_channel, ()):
+            listener = self._listeners.get(channel)
+            if listener is not None:
+                listener(message)
+            elif self.channels.get(channel) is not None:
+                self.channels[channel].put_nowait(data)
 
     def hints_lost(self) -> None:
         """Tell every socket of this process."""
         logger.warning("live: Redis is back; %d sockets are told to fetch", len(self.channels))
-        content = self.channel_layer.serialize(HINTS_LOST)
-        for queue in self.channels.values():
-            queue.put_nowait(content)
+        for listener in list(self._listeners.values()):
+            listener(HINTS_LOST)
 
 
 class LiveLayer(RedisPubSubChannelLayer):  # type: ignore[misc] # untyped library
     """What `CHANNEL_LAYERS` names where CHANNEL_URL is Redis."""
 
-    async def group_send_many(self, groups: Iterable[str], message: dict[str, Any]) -> None:
-        """Send the message to all subscribers of all groups, in one trip."""
+    async def listen(self, listener: Listener) -> str:
+        """See `_LoopLayer.listen`."""
+        channel: str = await self._get_layer().listen(listener)
+        return channel
+
+    def forget(self, channel: str) -> None:
+        """See `_LoopLayer.forget`."""
+        self._get_layer().forget(channel)
+
+    async def group_send_many(self, groups: Sequence[str], message: Message) -> None:
+        """Send the message to all subscribers of all groups."""
         await self._get_layer().group_send_many(groups, message)
 
     def _get_layer(self) -> Any:
