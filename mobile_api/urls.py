@@ -25,6 +25,7 @@ from mobile_api.views import (
     submissions,
     sync,
     visits,
+    webhooks,
 )
 
 
@@ -97,6 +98,15 @@ v1: list[URLPattern | URLResolver] = [
     path("findings/matrix", findings.MatrixView.as_view()),
     path("findings/<uuid:id>", findings.FindingView.as_view()),
     path("findings/<uuid:id>/actions", findings.FindingActionsView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view()),
+    path("webhooks/events", webhooks.WebhookEventsView.as_view()),
+    path("webhooks/<uuid:id>", webhooks.WebhookView.as_view()),
+    path("webhooks/<uuid:id>/secret", webhooks.WebhookSecretView.as_view()),
+    path("webhooks/<uuid:id>/test", webhooks.WebhookTestView.as_view()),
+    path("webhooks/<uuid:id>/take-over", webhooks.WebhookTakeOverView.as_view()),
+    path("webhooks/<uuid:id>/deliveries", webhooks.WebhookDeliveriesView.as_view()),
+    path("webhooks/<uuid:id>/redeliver", webhooks.WebhookRedeliverSinceView.as_view()),
+    path("webhooks/deliveries/<uuid:id>/redeliver", webhooks.WebhookRedeliverView.as_view()),
     path("notices", notices.NoticesView.as_view()),
     path("notices/preview", notices.PreviewView.as_view()),
     path("notices/sent", notices.SentView.as_view()),

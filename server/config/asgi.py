@@ -4,8 +4,10 @@ In production the live process serves only /ws/ from here; api answers the rest 
 """
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 from django.urls import path, re_path
 
@@ -18,7 +20,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from server.config.checks import refuse_unfit_start  # noqa: E402
 from server.config.limits import BodyLimit  # noqa: E402
 from server.config.requests import AsgiRequest  # noqa: E402
-from server.messaging.consumers import InboxConsumer  # noqa: E402
+from server.messaging.consumers import InboxConsumer, OverviewConsumer  # noqa: E402
 
 http.request_class = AsgiRequest
 refuse_unfit_start()
@@ -31,11 +33,21 @@ class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library
         await self.close()
 
 
-# No origin check: it protects sockets that cookies open. Ours are opened by a bearer token that a
-# foreign page does not have, and native apps send no Origin at all.
+overview = OverviewConsumer.as_asgi()
+_overview_of_pages = AllowedHostsOriginValidator(overview)
+
+
+async def overview_of_both(scope: Any, receive: Any, send: Any) -> None:
+    """A socket without a subprotocol is a page's, which a cookie opens: its origin is checked."""
+    await (overview if scope["subprotocols"] else _overview_of_pages)(scope, receive, send)
+
+
+# No origin check of the inbox: it protects sockets that cookies open. A foreign page does not have the
+# bearer token, and native apps send no Origin at all.
 websocket = URLRouter(
     [
         path("ws/v1/inbox", InboxConsumer.as_asgi()),
+        path("ws/v1/overview", overview_of_both),  # type: ignore[arg-type]  # an ASGI application
         re_path("", Nowhere.as_asgi()),
     ]
 )

@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "server.sharing",
     "server.receipts",
     "server.messaging",
+    "server.webhooks",
     "server.console",
     "mobile_api",
 ]
@@ -138,8 +139,8 @@ if CHANNEL_URL.startswith("memory:"):
 else:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [CHANNEL_URL]},
+            "BACKEND": "server.messaging.channels.layer.LiveLayer",
+            "CONFIG": {"hosts": [{"address": CHANNEL_URL, "health_check_interval": 20}]},
         }
     }
 
@@ -301,6 +302,11 @@ MAIL_URL = env.str("MAIL_URL", default="")
 """smtp+tls://user:password@host:587; empty: no mail."""
 MAIL_FROM = env.str("MAIL_FROM", default="")
 
+# ---- webhooks (docs/webhooks.md) ---------------------------------------------------------------
+
+WEBHOOK_EVENT_DAYS = env.int("WEBHOOK_EVENT_DAYS", default=30)
+"""For how long an event is kept, to be sent to an endpoint that was away, or once more."""
+
 # ---- language, time, files ------------------------------------------------------------------
 
 LANGUAGE_CODE = "zh-hans"
@@ -365,6 +371,8 @@ SPECTACULAR_SETTINGS = {
         "MessageGone": "server.conversations.models.Message.Gone",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
+        "WebhookState": "server.webhooks.models.WebhookEndpoint.State",
+        "WebhookDeliveryState": "server.webhooks.models.WebhookDelivery.State",
     },
 }
 
@@ -377,6 +385,12 @@ def _on_deletions(request: HttpRequest) -> bool:
     """The page of storage use lies below that of deletions, and has a line of its own."""
     path = request.path.partition("/care/deletion/")[1:]
     return bool(path[0]) and not path[1].startswith("storage/")
+
+
+def _is_office(request: HttpRequest) -> bool:
+    from server.console.access import standing_of
+
+    return standing_of(request).is_office
 
 
 UNFOLD = {
@@ -507,6 +521,12 @@ UNFOLD = {
                         "permission": lambda request: request.user.is_superuser,
                     },
                     _nav(_("我的消息偏好"), "tune", "messaging_preference_changelist"),
+                    _nav(
+                        pgettext_lazy("list", "外发推送"),
+                        "webhook",
+                        "webhooks_webhookendpoint_changelist",
+                        permission=_is_office,
+                    ),
                 ],
             },
             {

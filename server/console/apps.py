@@ -10,10 +10,12 @@ class ConsoleConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
+        from server.console import live
         from server.console.demo import load_work
         from server.grid.demo import add_content
 
         add_content(load_work)
+        live.start()
 
 
 class ConsoleAdminConfig(admin.SimpleAdminConfig):

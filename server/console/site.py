@@ -11,9 +11,11 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext as _
 
 from server.console.access import standing_of
+from server.console.live import overview_context, overview_part
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite as ThemedSite
@@ -41,12 +43,6 @@ class ConsoleSite(ThemedSite):
     login_form = LoginForm
     enable_nav_sidebar = True
 
-    def get_urls(self) -> list[Any]:
-        """Load the console's modules first: live and worker, which have no pages, save 16 MB each."""
-        autodiscover()
-        urls: list[Any] = super().get_urls()
-        return urls
-
     def check(self, app_configs: Sequence[AppConfig] | None) -> list[CheckMessage]:
         autodiscover()
         return super().check(app_configs)
@@ -57,16 +53,18 @@ class ConsoleSite(ThemedSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        from server.console.overview import overview_of, selection_of
-
-        selection = selection_of(request)
         context = {
             **self.each_context(request),
             "title": _("概览"),
-            "selection": selection,
-            "overview": overview_of(selection),
+            **overview_context(request),
             "is_fullwidth": "1",
             **(extra_context or {}),
         }
         request.current_app = self.name
         return TemplateResponse(request, "console/overview.html", context)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Load the console's modules first: live and worker, which have no pages, save 16 MB each."""
+        autodiscover()
+        live = path("overview/", self.admin_view(overview_part), name="overview_part")
+        return [live, *super().get_urls()]

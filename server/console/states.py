@@ -24,6 +24,7 @@ from server.core.errors import Text
 from server.evidence.models import Flag
 from server.findings.models import AT_SCHOOL, Finding
 from server.messaging.models import Delivery
+from server.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 GREY, BLUE, AMBER, RED, GREEN = "grey", "blue", "amber", "red", "green"
 SHAPES = {GREY: "○", BLUE: "◐", AMBER: "▲", RED: "◆", GREEN: "●"}
@@ -64,6 +65,14 @@ TONES: Mapping[type[TextChoices], Mapping[str, str]] = {
         "deleted": GREY,
     },
     Deletion.State: {"due": AMBER, "deleting": BLUE, "deleted": GREY, "kept": GREEN},
+    WebhookEndpoint.State: {
+        "on": GREEN,
+        "off": GREY,
+        "failed": RED,
+        "ownerless": AMBER,
+        "gone": GREY,
+    },
+    WebhookDelivery.State: {"pending": BLUE, "delivered": GREEN, "dead": RED},
     Export.State: {
         "waiting": GREY,
         "making": BLUE,

@@ -44,7 +44,7 @@ from server.core.ids import new_id
 from server.findings.models import Finding, FindingAction
 from server.grid.models import School, User
 from server.messaging.models import Delivery, Device
-from server.messaging.services import mark_read as mark_notice_read
+from server.messaging.reading import mark_read as mark_notice_read
 
 MAX_MENTIONS = 50
 MAX_FILES = 9

@@ -1,7 +1,8 @@
-"""The models of core: the audit log, the change feed and the schedule of periodic work."""
+"""The models of core: the audit log, the change feed, who follows it, the schedule of periodic work."""
 
 from server.core.audit import AuditEntry
 from server.core.changes import Change
+from server.core.following import FeedPlace
 from server.core.schedule import Schedule
 
-__all__ = ["AuditEntry", "Change", "Schedule"]
+__all__ = ["AuditEntry", "Change", "FeedPlace", "Schedule"]

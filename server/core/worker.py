@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from uuid import uuid4
@@ -14,7 +14,7 @@ from uuid import uuid4
 from django.db import Error, close_old_connections
 from django_tasks_db.management.commands.db_worker import Worker
 
-from server.core import schedule, work
+from server.core import following, schedule, work
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,28 @@ def new_worker(*, poll_seconds: float = POLL_SECONDS) -> PatientWorker:
     )
 
 
+RunUntil = Callable[[threading.Event], None]
+_beside: dict[str, RunUntil] = {}
+
+
+def run_beside(name: str, run_until: RunUntil) -> None:
+    """Run this too, in a thread of its own in each worker process, until its event is set."""
+    _beside[name] = run_until
+
+
 @contextmanager
 def scheduling() -> Iterator[None]:
-    """Tick the schedule and run the slow pumps, each in a thread, while the body runs."""
+    """Tick the schedule, follow the feed, run the slow pumps, each in a thread, while the body runs."""
     stop = threading.Event()
+    whole: dict[str, RunUntil] = {
+        "schedule": schedule.run_until,
+        "feed": following.run_until,
+        "slow work": run_slow_until,
+        **_beside,
+    }
     threads = [
-        threading.Thread(target=schedule.run_until, args=(stop,), name="schedule"),
-        threading.Thread(target=run_slow_until, args=(stop,), name="slow work"),
+        threading.Thread(target=run_until, args=(stop,), name=name)
+        for name, run_until in whole.items()
     ]
     for thread in threads:
         thread.start()

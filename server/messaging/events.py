@@ -387,6 +387,18 @@ _event(
     when=_("多次尝试后仍不能打包"),
 )
 
+# ---- outgoing webhooks ----------------------------------------------------------------------
+
+_event(  # webhook: its description or address
+    "webhook.stopped",
+    "webhook office reason",
+    _("外发推送已停止：%(webhook)s"),
+    _("%(office)s 的外发推送“%(webhook)s”已停止：%(reason)s"),
+    who=pgettext_lazy("told", "设置外发推送的督导办"),
+    when=_("外发推送长时间失败，或接收方要求停止"),
+    urgent=True,
+)
+
 # ---- written by hand ------------------------------------------------------------------------
 
 _event(

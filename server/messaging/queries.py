@@ -196,6 +196,11 @@ def undone(notice: Notice) -> QuerySet[Delivery]:
     return rows.filter(missing)
 
 
+def overview_areas(user: User) -> list[str]:
+    """The paths of the areas whose figures the person sees move: those of their offices."""
+    return sorted(set(area_paths(user, *OFFICES)))
+
+
 def _audience(audience: Audience) -> Q:
     named = Q(pk__in=audience.people)
     if audience.lists:

@@ -8,10 +8,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.benchmarks import claim, fanout, fcm, messages, renditions, report, rows, shared
+from tests.benchmarks import (
+    claim,
+    fanout,
+    fcm,
+    messages,
+    renditions,
+    report,
+    rows,
+    shared,
+    sockets,
+)
 from tests.benchmarks.load import GRACE, Broken, Load, Outcome, run
 from tests.benchmarks.processes import Memory, World, world
 from tests.benchmarks.traffic import SCENARIOS, SUBMITTING, WRITING, Unexpected
@@ -23,8 +33,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST = 20_000
 """Operations in one run: bounds what lies on the disk between two runs."""
 SMOKE_MOST = 200
-RENDITIONS, SHARED = "renditions", "shared"
+RENDITIONS, SHARED, SOCKETS = "renditions", "shared", "sockets"
 MESSAGES = {"fcm": fcm.measure, "fanout": fanout.measure, "claim": claim.measure}
+IDLE, TOLD, HINTS = 10_000, 1_000, 20
+SMOKE_IDLE, SMOKE_TOLD, SMOKE_HINTS = 300, 50, 3
 PICTURES = 40
 """In one run of the renditions, for each process."""
 SMOKE_PICTURES = 3
@@ -46,6 +58,10 @@ class Options:
     smoke: bool = False
     rows: int = 0
     """Submissions that are added before everything is measured once more."""
+    sockets: int = 0
+    """Idle ones; 0: they are not asked for."""
+    told: int = 0
+    hints: int = 0
 
 
 @dataclass
@@ -136,7 +152,7 @@ class Bench:
 def main(arguments: Sequence[str]) -> int:
     options, output = _options(arguments)
     signal.signal(signal.SIGTERM, _leave)
-    figures, memory, pictures, copies = [], [], None, []
+    figures, memory, pictures, copies, idle = [], [], None, [], None
     sent: dict[str, list[messages.Figure]] = {}
     try:
         if options.scenarios:
@@ -150,11 +166,19 @@ def main(arguments: Sequence[str]) -> int:
         for name in options.messages:
             sent[name] = MESSAGES[name](smoke=options.smoke)
             messages.say(name, sent[name], report.say)
-    except (Missing, Failed, Broken, Unexpected, Wrong, renditions.Wrong) as error:
+        if options.sockets:
+            with world() as running:
+                idle = sockets.measure(
+                    running, sockets=options.sockets, told=options.told, hints=options.hints
+                )
+            sockets.say(idle, report.say)
+            if output:
+                sockets.judge(idle)
+    except (Missing, Failed, Broken, Unexpected, Wrong, renditions.Wrong, sockets.Wrong) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     if output:
-        report.write(output, figures, memory, pictures, copies, sent)
+        report.write(output, figures, memory, pictures, copies, sent, idle)
         report.say(f"\n{output}")
     return 0
 
@@ -176,22 +200,26 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one run")
     parser.add_argument("--runs", type=int, default=3, help="of each figure")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    everything = [*SCENARIOS, RENDITIONS, SHARED, *MESSAGES]
+    everything = [*SCENARIOS, RENDITIONS, SHARED, *MESSAGES, SOCKETS]
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
     parser.add_argument("--pictures", type=int, default=PICTURES, help="in one run of renditions")
     parser.add_argument(
         "--rows", type=int, default=0, help="submissions to add before measuring once more"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "latest.json")
+    parser.add_argument("--sockets", type=int, default=IDLE, help="idle ones, in one live process")
     given = parser.parse_args(arguments)
     scenarios = tuple(each for each in given.only if each in SCENARIOS)
     sending = tuple(each for each in given.only if each in MESSAGES)
     pictures = given.pictures if RENDITIONS in given.only else 0
     if given.smoke:
         few = min(pictures, SMOKE_PICTURES)
-        return Options(
+        smoke = Options(
             1.0, 1, (8,), scenarios, SMOKE_MOST, few, SHARED in given.only, sending, smoke=True
-        ), None
+        )
+        if SOCKETS in given.only:
+            smoke = replace(smoke, sockets=SMOKE_IDLE, told=SMOKE_TOLD, hints=SMOKE_HINTS)
+        return smoke, None
     clients, copies = tuple(given.clients), SHARED in given.only
     options = Options(
         given.seconds,
@@ -204,6 +232,8 @@ def _options(arguments: Sequence[str]) -> tuple[Options, Path | None]:
         sending,
         rows=given.rows,
     )
+    if SOCKETS in given.only:
+        options = replace(options, sockets=given.sockets, told=TOLD, hints=HINTS)
     return options, given.output
 
 

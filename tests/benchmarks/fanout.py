@@ -91,9 +91,9 @@ def tell(plan: Mapping[str, Any]) -> dict[str, float]:
     from server.core.changes import Change
     from server.core.ids import new_id
     from server.grid.models import User
+    from server.messaging.composing import announce
     from server.messaging.models import Delivery, Hint, Notice
     from server.messaging.queries import Audience
-    from server.messaging.services import announce
 
     pump = next(pump for pump in work.pumps() if pump.name == "notices")
     office = User.objects.get(username="office")

@@ -36,6 +36,12 @@ GRANIAN = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--no-ws"),
     *("--blocking-threads", "2", "--blocking-threads-idle-timeout", "600"),
 )
+LIVE = (
+    *("--host", "127.0.0.1", "--lifespan", "off", "--no-access-log", "--backlog", "4096"),
+    *("--ws", "websockets-sansio", "--ws-max-size", "4096", "--ws-per-message-deflate", "false"),
+    *("--ws-ping-interval", "40", "--ws-ping-timeout", "40"),
+)
+"""As in deploy/compose.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,14 @@ class World:
     folder: Path
     plan: dict[str, Any]
     parts: tuple[Running, ...]
+    environment: Mapping[str, str]
+
+    def part(self, name: str) -> Running:
+        return next(part for part in self.parts if part.name == name)
+
+    def command(self, *command: str | Path) -> list[str]:
+        """The command in the product's environment."""
+        return _command(self.environment, *command)
 
     @property
     def media(self) -> Path:
@@ -124,6 +138,7 @@ def world() -> Iterator[World]:
                 folder=folder,
                 plan=plan,
                 parts=parts,
+                environment=environment,
             )
         except Exception:
             _show_logs((api, live, worker, reference))
@@ -188,9 +203,8 @@ def _granian(name: str, target: str, environment: Mapping[str, str]) -> Service:
 def _live(environment: Mapping[str, str]) -> Service:
     def start(workshop: Workshop) -> str:
         port = free_port()
-        options = ("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off")
-        command = (BIN / "uvicorn", *options, "server.config.asgi:application")
-        workshop.spawn("live.log", *_command({**environment, "CONN_MAX_AGE": "0"}, *command))
+        command = (BIN / "uvicorn", *LIVE, "--port", str(port), "server.config.asgi:application")
+        workshop.spawn("live.log", *_command({**environment, "CONN_MAX_AGE": "60"}, *command))
         workshop.wait(lambda: listens(port), what="live")
         return str(port)
 
@@ -217,6 +231,26 @@ def _with_children(pid: int) -> list[int]:
             for child in (task / "children").read_text().split():
                 found += _with_children(int(child))
     return found
+
+
+def memory_of(part: Running) -> float:
+    """What the part's processes take now, in megabytes."""
+    pids = [each for pid in part.processes for each in _with_children(int(pid))]
+    return sum(each.pss for pid in pids for each in _memory(part.name, pid))
+
+
+def bare_sockets(redis_url: str) -> Service:
+    """The reference for sockets: uvicorn with the same options, and an application that only accepts."""
+
+    def start(workshop: Workshop) -> str:
+        port = free_port()
+        target = "tests.benchmarks.bare_sockets:application"
+        command = (BIN / "uvicorn", *LIVE, "--port", str(port), target)
+        workshop.spawn("bare_sockets.log", *_command({"REDIS_URL": redis_url}, *command))
+        workshop.wait(lambda: listens(port), what="bare_sockets")
+        return str(port)
+
+    return Service(name="bare_sockets", variable="", start=start)
 
 
 def _memory(part: str, pid: int) -> list[Memory]:

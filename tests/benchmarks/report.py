@@ -17,6 +17,7 @@ from tests.benchmarks.messages import Figure as MessageFigure
 from tests.benchmarks.processes import Memory
 from tests.benchmarks.renditions import Result
 from tests.benchmarks.shared import Figure as SharedFigure
+from tests.benchmarks.sockets import Figures as SocketFigures
 
 PRODUCT = ("api", "live", "worker")
 TITLES = {
@@ -137,6 +138,7 @@ def write(
     renditions: Result | None,
     shared: Sequence[SharedFigure] = (),
     messages: Mapping[str, Sequence[MessageFigure]] | None = None,
+    sockets: SocketFigures | None = None,
 ) -> None:
     content = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -153,6 +155,7 @@ def write(
         "messages": {
             name: [asdict(each) for each in lines] for name, lines in (messages or {}).items()
         },
+        "sockets": asdict(sockets) if sockets else None,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

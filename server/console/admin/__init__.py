@@ -22,6 +22,7 @@ from server.console.admin import (
     submissions,
     terms,
     visits,
+    webhooks,
     wording,
 )
 from server.console.admin.base import ScopedAdmin
@@ -46,6 +47,7 @@ __all__ = [
     "submissions",
     "terms",
     "visits",
+    "webhooks",
     "wording",
 ]
 

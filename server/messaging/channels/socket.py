@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from server.core.work import TemporaryFailure
 from server.messaging.channels import Sent
+from server.messaging.channels.layer import LiveLayer
 
 if TYPE_CHECKING:
     from server.messaging.models import Delivery
@@ -51,13 +52,29 @@ def group_of(user_id: UUID) -> str:
     return f"inbox.{user_id.hex}"
 
 
+EVERYWHERE = "overview.all"
+"""The group of those who see every area."""
+
+
+def group_of_area(path: str) -> str:
+    """The name of the group of an area's pages, by its path: codes are unique, the last is its own."""
+    return f"overview.{path.rstrip('/').rpartition('/')[2]}"
+
+
 def hint(user_ids: Iterable[UUID], message: Message) -> None:
-    """Send `message` to every open socket of these persons; callable from every thread."""
+    """Send `message` to every open socket of these persons; callable from every thread.
+
+    Many persons at once cost one trip to the layer: give them all in one call.
+    """
+    hint_groups([group_of(user_id) for user_id in user_ids], message)
+
+
+def hint_groups(groups: Sequence[str], message: Message) -> None:
+    """The same to the sockets of these groups."""
     loop = _loop()
     if loop is None:
         return  # in memory and no socket was ever opened here: there is nobody to tell
-    sending = _send_all([group_of(user_id) for user_id in user_ids], message)
-    _run_on(loop, sending)
+    _run_on(loop, _send_all(groups, message))
 
 
 def end_connections(user_id: UUID, device_id: UUID) -> None:
@@ -68,8 +85,11 @@ def end_connections(user_id: UUID, device_id: UUID) -> None:
         logger.exception("socket: could not end the connections of device %s", device_id)
 
 
-async def _send_all(groups: list[str], message: Message) -> None:
+async def _send_all(groups: Sequence[str], message: Message) -> None:
     layer = get_channel_layer()
+    if isinstance(layer, LiveLayer):
+        await layer.group_send_many(groups, message)
+        return
     for group in groups:
         await layer.group_send(group, message)
 

@@ -10,7 +10,7 @@ import pytest
 from server.core import work
 from server.findings.services import raise_finding
 from server.messaging.models import EscalationRule, EscalationStep, Notice
-from server.messaging.services import mark_read
+from server.messaging.reading import mark_read
 from server.messaging.watching import ESCALATIONS
 from tests.cast import Cast, add_area, add_person
 from tests.moments import Clock

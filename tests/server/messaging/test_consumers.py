@@ -11,19 +11,26 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 import uvicorn
 from channels.layers import channel_layers
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.contrib.sessions.models import Session
+from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from server.config.asgi import application
 from server.core import clock, work
+from server.grid.models import Membership, User
+from server.messaging import consumers
 from server.messaging.channels import socket as socket_channel
+from server.messaging.channels.socket import EVERYWHERE, group_of_area, hint_groups
 from server.messaging.models import Device, Hint
 from server.messaging.services import notify
 from server.messaging.sessions import close_session
@@ -248,6 +255,155 @@ def test_a_hint_from_the_servers_own_loop_does_not_wait_for_itself(cast, monkeyp
     assert sent == [(socket_channel.group_of(cast.ada.pk), {"type": "inbox.changed"})]
 
 
+# ---- the overview's socket -------------------------------------------------------------------
+
+
+@pytest.fixture
+def overview(address: str) -> Iterator[Open]:
+    """Open the overview's socket as a page does: with a cookie and an origin, or as an app."""
+    place = address.replace("inbox", "overview")
+    own = place.replace("ws://", "http://").partition("/ws/")[0]
+    with ExitStack() as opened:
+
+        def open_overview(
+            person: Any = None, *, origin: str | None = own, token: str = ""
+        ) -> ClientConnection:
+            headers = {"Cookie": f"sessionid={session_of(person)}"} if person else {}
+            return opened.enter_context(
+                connect(
+                    place,
+                    origin=origin,  # type: ignore[arg-type]
+                    additional_headers=headers,
+                    subprotocols=["bearer", token] if token else None,  # type: ignore[list-item]
+                    proxy=None,
+                )
+            )
+
+        yield open_overview
+
+
+def session_of(person: Any) -> str:
+    client = Client()
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client.cookies["sessionid"].value
+
+
+CHANGED = {"type": "overview.changed"}
+
+
+def test_a_page_hears_of_its_own_areas_and_of_no_other(cast, overview):
+    town = overview(cast.town_group)
+    county = overview(cast.office)
+    hint_groups([group_of_area(cast.far_town.path), group_of_area(cast.county.path)], CHANGED)
+    assert heard(county) == CHANGED
+    assert silent(town)
+    hint_groups([group_of_area(cast.town.path)], CHANGED)
+    assert heard(town) == CHANGED
+
+
+def test_who_sees_everything_hears_of_everything(cast, overview):
+    User.objects.filter(pk=cast.office.pk).update(is_superuser=True)
+    page = overview(cast.office)
+    hint_groups([EVERYWHERE], CHANGED)
+    assert heard(page) == CHANGED
+
+
+def test_a_page_of_another_origin_gets_nothing_by_the_cookie(cast, overview, settings):
+    assert closed_with(overview(cast.office, origin="https://elsewhere.example")) == 4401
+    assert closed_with(overview(cast.office, origin=None)) == 4401
+
+
+def test_in_production_a_foreign_origin_is_refused_in_the_handshake(cast):
+    """There ALLOWED_HOSTS lists the hosts; the embedded world's is `*`."""
+    validator = AllowedHostsOriginValidator(None)
+    validator.allowed_origins = ["duxue.example"]
+    assert validator.valid_origin(urlparse("https://duxue.example"))
+    assert not validator.valid_origin(urlparse("https://elsewhere.example"))
+    assert not validator.valid_origin(None)
+
+
+def test_an_origin_that_the_settings_trust_gets_in(cast, overview, settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://portal.example"]
+    page = overview(cast.office, origin="https://portal.example")
+    hint_groups([group_of_area(cast.county.path)], CHANGED)
+    assert heard(page) == CHANGED
+
+
+def test_without_an_office_or_a_session_the_overviews_socket_closes(cast, overview, log_in):
+    assert closed_with(overview()) == 4401
+    for person in (cast.ada, cast.carla, cast.principal):
+        assert closed_with(overview(person)) == 4401
+        assert closed_with(overview(token=log_in(person)[0])) == 4401
+    User.objects.filter(pk=cast.office.pk).update(is_active=False)
+    assert closed_with(overview(cast.office)) == 4401
+
+
+def test_an_offices_app_opens_it_by_its_token_from_anywhere(cast, overview, log_in):
+    app = overview(token=log_in(cast.office)[0], origin=None)
+    assert app.subprotocol == "bearer"
+    hint_groups([group_of_area(cast.county.path)], CHANGED)
+    assert heard(app) == CHANGED
+
+
+def test_a_page_whose_role_ended_or_who_logged_out_is_closed_at_the_next_hint(
+    cast, overview, monkeypatch
+):
+    monkeypatch.setattr(consumers, "AGAIN_SECONDS", 0.0)
+    key = session_of(cast.office)
+    monkeypatch.setattr(f"{__name__}.session_of", lambda person: key)
+    stays = overview(cast.office)
+    hint_groups([group_of_area(cast.county.path)], CHANGED)
+    assert heard(stays) == CHANGED
+    Session.objects.all().delete()
+    hint_groups([group_of_area(cast.county.path)], CHANGED)
+    assert closed_with(stays) == 4401
+
+
+def test_a_page_whose_office_ended_is_closed_at_the_next_hint(cast, overview, monkeypatch):
+    monkeypatch.setattr(consumers, "AGAIN_SECONDS", 0.0)
+    page = overview(cast.town_group)
+    Membership.objects.filter(user=cast.town_group).update(ends=clock.today() - timedelta(days=1))
+    hint_groups([group_of_area(cast.town.path)], CHANGED)
+    assert closed_with(page) == 4401
+
+
+# ---- bounds ----------------------------------------------------------------------------------
+
+
+def test_a_client_that_talks_too_much_or_too_long_is_closed(cast, log_in, open_socket):
+    long = open_socket(log_in(cast.ada)[0])
+    long.send("x" * 1025)
+    assert closed_with(long) == 1009
+    much = open_socket(log_in(cast.ada)[0])
+    with suppress(ConnectionClosed):
+        for _number in range(101):
+            much.send("x")
+    assert closed_with(much) == 1008
+
+
+def test_of_too_many_sockets_of_one_person_the_oldest_closes(
+    cast, log_in, open_socket, monkeypatch
+):
+    monkeypatch.setattr(consumers, "PERSON_SOCKETS", 2)
+    token = log_in(cast.ada)[0]
+    brunos = open_socket(log_in(cast.bruno)[0])
+    first, second, third = (open_socket(token) for _number in range(3))
+    assert closed_with(first) == 4429
+    assert silent(second)
+    assert silent(third)
+    assert silent(brunos)
+    second.close()
+    third.close()
+    soon(lambda: cast.ada.pk not in consumers.InboxConsumer.open_of)
+
+
+def test_any_kind_of_hint_is_relayed(cast, log_in, open_socket):
+    phone = open_socket(log_in(cast.ada)[0])
+    message = {"type": "something.changed", "id": "1"}
+    socket_channel.hint([cast.ada.pk], message)
+    assert heard(phone) == message
+
+
 # ---- Redis ----------------------------------------------------------------------------------
 
 
@@ -256,7 +412,7 @@ def redis(redis_url: str, settings) -> None:
     """Redis as the channel layer."""
     settings.CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "server.messaging.channels.layer.LiveLayer",
             "CONFIG": {"hosts": [redis_url]},
         }
     }
