@@ -27,7 +27,6 @@ from media_storage.formats import format_of
 from media_storage.models import MediaObject
 from server.core import clock
 from server.core.audit import AuditAction, record_audit
-from server.core.changes import record_change
 from server.core.errors import (
     Conflict,
     ContentConflict,
@@ -70,7 +69,6 @@ LATE_FOR = timedelta(days=90)
 """What must be confirmed or answered and has no end reaches late joiners for so long."""
 FURTHEST = timedelta(days=366)
 REPLACED = (
-    Delivery.Channel.SOCKET,
     Delivery.Channel.FCM,
     Delivery.Channel.WEBPUSH,
     Delivery.Channel.JPUSH,
@@ -388,7 +386,7 @@ def _tell_of_change(notice: Notice) -> bool:
         _resend(row, Q(recipient__in=ids) | (Q(recipient=None) if first else Q(pk__in=[])))
         people = [each for each in ids if each is not None]
         if people:
-            record_change("notice", row.id, user_ids=people)
+            services.tell_phones(row, people)
         more = len(ids) == services.BATCH
         Notice.objects.filter(id=row.id).update(
             change_untold=more, change_told_to=ids[-1] if more else None

@@ -150,7 +150,8 @@ def what_of(notice: Notice) -> str:
 
 def _since(notice: Notice, rule: EscalationRule) -> str:
     if rule.condition == Condition.OVERDUE:
-        return deadline_of(notice).isoformat()
+        missed = deadline_of(notice)
+        return missed.isoformat() if missed else "—"
     return f"{timezone.localtime(notice.created_at):%Y-%m-%d %H:%M}"
 
 

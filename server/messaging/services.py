@@ -104,6 +104,14 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     write_pending(notice.id, planned, moment)
     groups = groups_of(notice, ordered)
     write_groups(notice.id, groups, moment, expires_at=moment + life_of(notice))
+    tell_phones(notice, ordered)
+    if planned or groups:
+        wake(DELIVERIES)
+
+
+def tell_phones(notice: Notice, user_ids: list[UUID]) -> None:
+    """Let these people's phones find what is new with the notice, and their open sockets hear of it."""
+    moment = clock.now()
     message = {"type": "inbox.changed", "after": str(notice.id)}
     Hint.objects.bulk_create(
         Hint(
@@ -112,12 +120,10 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
             created_at=moment,
             work_due_at=moment,
         )
-        for batch in batched(ordered, HINTED_AT_ONCE)
+        for batch in batched(user_ids, HINTED_AT_ONCE)
     )
-    record_change("notice", notice.id, user_ids=ordered)
+    record_change("notice", notice.id, user_ids=user_ids)
     wake(HINTS)
-    if planned or groups:
-        wake(DELIVERIES)
 
 
 def batched(ids: list[UUID], size: int) -> Iterable[list[UUID]]:
@@ -150,15 +156,20 @@ def expand(notice: Notice) -> None:
     people = audience_of(notice)
     until = time.monotonic() + EXPAND_SECONDS
     while ahead := _next_people(notice, people):
+        all_read = len(ahead) < READ_AHEAD
         for batch in batched(ahead, BATCH):
             if not _tell_batch(notice, batch):
                 return  # recalled meanwhile
+            if all_read and batch[-1] == ahead[-1]:
+                break
             if time.monotonic() >= until or stopping.is_set():
                 Notice.objects.filter(id=notice.id).update(
                     work_due_at=clock.now(), work_attempts=0, work_lost=0
                 )
                 wake(NOTICES)
                 return
+        if all_read:
+            break
     Notice.objects.filter(id=notice.id).update(expanded_to=EVERYBODY)
 
 

@@ -70,7 +70,7 @@ def watch_what_is_open(rule: EscalationRule) -> None:
 def applies(rule: EscalationRule, notice: Notice) -> bool:
     """Whether the rule has anything to watch in such a notice."""
     if rule.condition == Condition.OVERDUE:
-        return notice.event in DEADLINES
+        return deadline_of(notice) is not None
     return rule.condition == Condition.UNREAD or notice.requires_ack
 
 
@@ -78,14 +78,17 @@ def moment_of(rule: EscalationRule, notice: Notice, taken: int, last: datetime |
     """When the rule's next step is due, after `taken` steps of which the latest was at `last`."""
     if taken and last:
         return _later(rule, last, rule.repeat_after)
-    if rule.condition == Condition.OVERDUE:
-        return _morning(_days_after(rule, deadline_of(notice), rule.after))
+    if rule.condition == Condition.OVERDUE and (missed := deadline_of(notice)):
+        return _morning(_days_after(rule, missed, rule.after))
     return _later(rule, notice.created_at, rule.after)
 
 
-def deadline_of(notice: Notice) -> date:
-    """The day that was missed."""
-    return date.fromisoformat(notice.params[DEADLINES[notice.event]])
+def deadline_of(notice: Notice) -> date | None:
+    """The day that was missed; None where the notice names none."""
+    try:
+        return date.fromisoformat(notice.params.get(DEADLINES.get(notice.event, ""), ""))
+    except ValueError:
+        return None
 
 
 def _watch(watched: Sequence[tuple[Notice, EscalationRule, int]]) -> None:

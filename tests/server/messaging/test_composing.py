@@ -25,6 +25,8 @@ from server.core.ids import new_id
 from server.grid.models import Appointment, Membership, School, User
 from server.grid.services import appoint_inspector
 from server.messaging import composing, newcomers, services
+from server.messaging.channels import Sent
+from server.messaging.channels.log import LogChannel
 from server.messaging.composing import (
     Message,
     NoticeChanged,
@@ -36,6 +38,7 @@ from server.messaging.composing import (
 )
 from server.messaging.models import (
     Delivery,
+    Hint,
     Newcomer,
     Notice,
     NoticeAnswer,
@@ -369,61 +372,77 @@ def test_a_recalled_notice_says_by_whom_and_why(cast):
     assert AuditEntry.objects.filter(action="notice.recalled").count() == 1
 
 
-def test_unsent_deliveries_of_a_recalled_notice_are_skipped_and_sent_ones_go_out_again(cast):
-    notice = send(cast)
-    sent = notice.deliveries.get(channel="socket", recipient=cast.ada)
+@pytest.fixture
+def pushed(cast, log_in) -> Notice:
+    """A notice to two people with phones, of which nothing has been sent yet."""
+    log_in(cast.ada, push="phone-of-ada")
+    log_in(cast.principal, push="phone-of-the-principal")
+    return send(cast)
+
+
+def states(notice: Notice) -> dict[str, str]:
+    rows = notice.deliveries.filter(channel="fcm")
+    return dict(rows.values_list("recipient__username", "state"))
+
+
+def test_unsent_deliveries_of_a_recalled_notice_are_skipped_and_sent_ones_go_out_again(
+    cast, pushed
+):
+    sent = pushed.deliveries.get(channel="fcm", recipient=cast.ada)
     Delivery.objects.filter(pk=sent.pk).update(state="sent", sent_at=clock.now(), work_due_at=None)
-    recall(notice_id=notice.pk, by=cast.office, reason="日期有误")
+    recall(notice_id=pushed.pk, by=cast.office, reason="日期有误")
     before = Change.objects.filter(type="notice").count()
+    Hint.objects.all().delete()
     work.drain(pump("notices"))
     assert Change.objects.filter(type="notice").count() == before + 2  # the two phones hear of it
-    states = dict(
-        notice.deliveries.filter(channel="socket").values_list("recipient__username", "state")
-    )
-    assert states == {"ada": "pending", "principal": "skipped"}
+    assert Hint.objects.get().message == {"type": "inbox.changed", "after": str(pushed.pk)}
+    assert states(pushed) == {"ada": "pending", "principal": "skipped"}
     work.drain_all()
-    sent.refresh_from_db()
-    assert sent.state == "sent"
-    row = notice.deliveries.get(channel="socket", recipient=cast.principal)
-    assert (row.state, row.work_due_at) == ("skipped", None)
+    assert states(pushed) == {"ada": "sent", "principal": "skipped"}
+    row = pushed.deliveries.get(channel="fcm", recipient=cast.principal)
+    assert row.work_due_at is None
     assert row.reason
 
 
-def test_a_recall_between_claim_and_sending_stops_the_message(cast):
-    notice = send(cast)
-    deliveries = pump("deliveries")
-    claimed = work.claim(deliveries)
-    recall(notice_id=notice.pk, by=cast.office, reason="日期有误")
-    work.drain(pump("notices"))
-    for row in claimed:
-        row.notice.refresh_from_db()
-        work.run(deliveries, row)
-    assert set(notice.deliveries.filter(channel="socket").values_list("state", flat=True)) == {
-        "skipped"
-    }
+def test_a_recall_between_writing_and_sending_stops_the_message(cast, pushed):
+    """The worker that sends is quicker than the one that tells of the recall."""
+    recall(notice_id=pushed.pk, by=cast.office, reason="日期有误")
+    work.drain(pump("deliveries"))
+    assert states(pushed) == {"ada": "skipped", "principal": "skipped"}
 
 
-def test_a_recall_while_a_worker_sends_is_told_by_a_second_message(cast, monkeypatch):
+def test_a_recall_while_a_worker_sends_is_told_by_a_second_message(cast, pushed, monkeypatch):
     """The worker has loaded the notice; it is recalled before the message is recorded as sent."""
-    notice = send(cast)
-    deliveries = pump("deliveries")
-    claimed = work.claim(deliveries)
-    recall(notice_id=notice.pk, by=cast.office, reason="日期有误")
-    work.drain(pump("notices"))
-    assert set(notice.deliveries.filter(channel="socket").values_list("state", flat=True)) == {
-        "pending"
-    }
-    for row in claimed:
-        work.run(deliveries, row)  # with the notice as it was when it was claimed
-    again = notice.deliveries.filter(channel="socket")
-    assert all(row.state == "pending" and row.work_due_at <= clock.now() for row in again)
+    titles, real = [], LogChannel.send
+
+    def slow(channel: LogChannel, delivery: Delivery) -> Sent:
+        titles.append(delivery.title)
+        if len(titles) == 1:
+            recall(notice_id=pushed.pk, by=cast.office, reason="日期有误")
+            work.drain(pump("notices"))
+        return real(channel, delivery)
+
+    monkeypatch.setattr(LogChannel, "send", slow)
     work.drain_all()
-    assert {(row.state, row.work_due_at) for row in again.all()} == {("sent", None)}
+    assert sorted(titles) == ["例会", "例会", "通知已撤回：例会", "通知已撤回：例会"]
+    assert states(pushed) == {"ada": "sent", "principal": "sent"}
+    assert not pushed.deliveries.filter(work_due_at__isnull=False).exists()
+
+
+def test_who_read_the_first_text_is_told_of_the_correction(cast, pushed):
+    work.drain_all()
+    mark_read(notice_id=pushed.pk, by=cast.ada)
+    fix(cast, pushed)
+    work.drain(pump("notices"))
+    assert states(pushed) == {"ada": "pending", "principal": "pending"}
+    work.drain_all()
+    assert states(pushed) == {"ada": "sent", "principal": "sent"}
 
 
 def test_a_recalled_notice_is_expanded_no_further(cast, monkeypatch):
     monkeypatch.setattr(services, "AT_ONCE", 1)
     monkeypatch.setattr(services, "BATCH", 1)
+    monkeypatch.setattr(services, "EXPAND_SECONDS", 0)
     notice = send(cast)
     notices = pump("notices")
     (row,) = work.claim(notices)
@@ -607,7 +626,7 @@ def test_who_is_appointed_later_gets_what_is_open_once(cast):
         follow()
     assert {row.notice for row in inbox_of(person)} == {acked, dated}
     assert not Newcomer.objects.filter(work_due_at__isnull=False).exists()
-    assert Delivery.objects.filter(recipient=person, channel="socket").count() == 2
+    assert Delivery.objects.filter(recipient=person).count() == 2
 
 
 def test_what_is_over_is_not_sent_to_late_joiners(cast, later):

@@ -15,7 +15,8 @@ from server.core import clock, work
 from server.core.work import PermanentFailure, TemporaryFailure
 from server.messaging import channels, delivering, outbox, providers
 from server.messaging.models import Delivery, Device, Hint, Notice, Provider
-from server.messaging.services import mark_read, notify
+from server.messaging.reading import mark_read
+from server.messaging.services import notify
 from server.messaging.sessions import set_push
 
 HOUR = 3600
@@ -375,8 +376,8 @@ def by_mail(postbox, monkeypatch):
 
     real = ordering.addresses_of
 
-    def with_mail(user_ids):
-        found = real(user_ids)
+    def with_mail(notice, user_ids):
+        found = real(notice, user_ids)
         for user_id in user_ids:
             found[user_id].append(("mail", ""))
         return found

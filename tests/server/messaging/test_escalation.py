@@ -23,13 +23,14 @@ from server.grid.models import Membership
 from server.messaging import escalation, watching
 from server.messaging.escalation import escalate, rows
 from server.messaging.models import Delivery, Escalation, EscalationRule, EscalationStep, Notice
+from server.messaging.reading import acknowledge, mark_read
 from server.messaging.rules import (
     RuleDraft,
     events_to_escalate,
     rules_visible_to,
     save_rule,
 )
-from server.messaging.services import acknowledge, mark_read, notify
+from server.messaging.services import notify
 from server.messaging.watching import ESCALATIONS, moment_of
 from tests.activities import planned
 from tests.cast import Cast, add_area, add_person

@@ -19,7 +19,8 @@ from server.messaging.preferences import (
     preferences_of,
     set_preferences,
 )
-from server.messaging.services import mark_read, notify
+from server.messaging.reading import mark_read
+from server.messaging.services import notify
 
 ALL_ON = [(name.value, True) for name in CHOSEN]
 SHANGHAI, LONDON = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/London")

@@ -70,6 +70,7 @@ def test_tokens_that_found_no_row_are_given_back(worker, settings):
 
 def test_no_more_is_claimed_than_the_rate_allows(cast, log_in, fcm, worker, settings):
     settings.DELIVERY_RATES, settings.DIGEST_ABOVE = {"fcm": "2"}, 100
+    worker.stop_the_clock()
     log_in(cast.ada, push="token")
     for _ in range(5):
         notify("announcement", recipients=[cast.ada], title="会议", body="周三")

@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 
 from server.messaging.chat_groups import RobotGiven, add_chat_group, set_chat_group
+from server.messaging.composing import announce
 from server.messaging.models import ChatGroup, Notice
 from server.messaging.queries import Audience
-from server.messaging.services import announce, notify
+from server.messaging.services import notify
 from server.messaging.sessions import set_push
 from tests.fakes.vendors import PushService
 
@@ -50,9 +51,9 @@ def told_groups(notice: Notice) -> list[ChatGroup]:
     return [row.group for row in notice.deliveries.filter(channel="robot").order_by("id")]
 
 
-def test_a_person_without_anything_gets_inbox_and_socket(cast):
+def test_a_person_without_anything_gets_the_inbox(cast):
     notice = notify("finding.overdue", recipients=[cast.principal], school=cast.school, **FINDING)
-    assert ways(notice, cast.principal) == ["inbox", "socket"]
+    assert ways(notice, cast.principal) == ["inbox"]
 
 
 def test_each_device_gets_its_own_providers_push(cast, log_in, settings):
@@ -67,7 +68,7 @@ def test_each_device_gets_its_own_providers_push(cast, log_in, settings):
             _token, device = log_in(cast.ada)
             set_push(device=device, provider=provider, address=address)
     notice = notify("announcement", recipients=[cast.ada], title="会议", body="周三")
-    assert ways(notice, cast.ada) == ["fcm", "inbox", "jpush", "socket", "webpush"]
+    assert ways(notice, cast.ada) == ["fcm", "inbox", "jpush", "webpush"]
 
 
 def test_what_is_not_set_up_makes_no_deliveries(cast, log_in, settings):
@@ -77,7 +78,7 @@ def test_what_is_not_set_up_makes_no_deliveries(cast, log_in, settings):
     _token, device = log_in(cast.ada)
     set_push(device=device, provider="jpush", address="registration")
     notice = notify("finding.overdue", recipients=[cast.ada], school=cast.school, **FINDING)
-    assert ways(notice, cast.ada) == ["inbox", "socket"]
+    assert ways(notice, cast.ada) == ["inbox"]
 
 
 def test_mail_goes_to_whoever_has_an_address(cast, settings):
