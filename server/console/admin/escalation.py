@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from server.console.access import person
+from server.console.access import person, standing_of
 from server.console.admin.base import Deed, ScopedAdmin, Tool
 from server.console.admin.links import page_link
 from server.console.filters import Period
@@ -138,7 +138,7 @@ class RuleAdmin(ScopedAdmin):
         return rules_visible_to(user)
 
     def may_add(self, request: HttpRequest) -> bool:
-        return areas_worded_by(person(request)).exists()
+        return standing_of(request).is_office  # asked for by the menu of every page
 
     def list_tools(self, request: HttpRequest) -> Sequence[Tool]:
         steps = reverse("admin:messaging_escalationstep_changelist")
