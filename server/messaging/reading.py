@@ -57,7 +57,7 @@ def mark_read(
     """The person has read the notice; `at` is their device's clock. Repeating it changes nothing."""
     with transaction.atomic():
         row = _own(notice_id, by)
-        _save(row, by, _read(row, device, at))
+        _save(row, by, _read(row, device, at, clock.now()))
     return row
 
 
@@ -67,10 +67,11 @@ def acknowledge(
     """The person confirms the notice as it is now, which reads it too. Repeating it changes nothing."""
     with transaction.atomic():
         row = _own(notice_id, by)
-        changed = _read(row, device, at)
+        moment = clock.now()
+        changed = _read(row, device, at, moment)
         if row.acknowledged_since is None:
             _keep_past(row)
-            row.acknowledged_at, row.acknowledged_device_time = clock.now(), at
+            row.acknowledged_at, row.acknowledged_device_time = moment, at
             row.acknowledged_by_device = device
             changed += ["acknowledged_at", "acknowledged_device_time", "acknowledged_by_device"]
         _save(row, by, changed)
@@ -121,7 +122,7 @@ def answer(
             device=device,
         )
         row.answered_at = moment
-        _save(row, by, [*_read(row, device, at), "answered_at"])
+        _save(row, by, [*_read(row, device, at, moment), "answered_at"])
     return row
 
 
@@ -171,10 +172,10 @@ def _own(notice_id: UUID, by: User) -> Delivery:
     return row
 
 
-def _read(row: Delivery, device: Device | None, at: datetime | None) -> list[str]:
+def _read(row: Delivery, device: Device | None, at: datetime | None, moment: datetime) -> list[str]:
     if row.read_at is not None:
         return []
-    row.read_at, row.read_device_time, row.read_by_device = clock.now(), at, device
+    row.read_at, row.read_device_time, row.read_by_device = moment, at, device
     return ["read_at", "read_device_time", "read_by_device"]
 
 
