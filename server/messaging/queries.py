@@ -98,11 +98,12 @@ def notices_visible_to(user: User) -> QuerySet[Notice]:
     if user.is_superuser:
         return Notice.objects.all()
     received = Delivery.objects.filter(notice=OuterRef("pk"), recipient=user, channel=INBOX)
+    paths = office_paths(user)
     return Notice.objects.filter(
         Q(Exists(received))
         | Q(created_by=user)
-        | Q(school__in=schools_in_office_of(user))
-        | under(office_paths(user), "office__path")
+        | Q(school__in=schools_in_office_of(user, paths))
+        | under(paths, "office__path")
     )
 
 
@@ -122,10 +123,11 @@ def notices_overseen_by(user: User) -> QuerySet[Notice]:
     """
     if user.is_superuser:
         return Notice.objects.all()
+    paths = office_paths(user)
     return Notice.objects.filter(
         Q(created_by=user)
-        | Q(school__in=schools_in_office_of(user))
-        | under(office_paths(user), "office__path")
+        | Q(school__in=schools_in_office_of(user, paths))
+        | under(paths, "office__path")
     )
 
 

@@ -100,5 +100,5 @@ def test_lists_cost_the_same_for_many(cast, phone, written, django_assert_num_qu
         office.post("/notices", {**written, "id": new()}, status=202)
         with django_assert_num_queries(4):  # who asks, the inbox, its files, one's answers
             principal.get("/notices")
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(5):
         office.get(f"/notices/{Notice.objects.latest('created_at').pk}/deliveries")
