@@ -30,7 +30,7 @@ from server.messaging.preview import Reached, inbox_only, preview_of, reached
 from server.messaging.queries import Audience, recipients_of
 from server.messaging.questions import shown_answer
 
-PER_PAGE = 50
+PER_PAGE = 30
 STATES: dict[str, str] = {
     "scheduled": BLUE,
     "sent": GREEN,
