@@ -297,6 +297,8 @@ SPECTACULAR_SETTINGS = {
         "KindEnum": "server.activities.models.Activity.Kind",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
+        "QuestionKind": "mobile_api.serializers.notices.QUESTION_KINDS",
+        "StageEnum": "server.grid.models.School.Stage",
     },
 }
 
