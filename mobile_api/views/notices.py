@@ -121,7 +121,7 @@ class PreviewView(PhoneView):
         if office_of(self.person) is None and not self.person.is_superuser:
             raise NotAllowed
         check_audience(audience, self.person)
-        people = recipients_of(audience, self.person)
+        people = recipients_of(audience, self.person, whole=True)
         if asked["inbox_only"]:
             people = inbox_only(people, urgent=urgent)
         page, following = page_of(

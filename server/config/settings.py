@@ -299,6 +299,8 @@ SPECTACULAR_SETTINGS = {
         "DeliveryState": "server.messaging.models.Delivery.State",
         "QuestionKind": "mobile_api.serializers.notices.QUESTION_KINDS",
         "StageEnum": "server.grid.models.School.Stage",
+        "RoleEnum": "server.grid.models.Membership.Role",
+        "ChannelEnum": "server.messaging.models.Delivery.Channel",
     },
 }
 
