@@ -19,6 +19,7 @@ from server.messaging.questions import KINDS, MAX_LABEL, MAX_OPTIONS, MAX_QUESTI
 
 Requires = Notice.Requires
 REQUIRES = [each.value for each in Requires]
+QUESTION_KINDS = list(KINDS)
 
 
 class SubjectOut(Shape):
@@ -32,7 +33,7 @@ class QuestionOut(Shape):
     """One question of a notice's form. An answer: text, number, an option, a list of options, a day."""
 
     id = serializers.CharField()
-    kind = serializers.ChoiceField(choices=list(KINDS))
+    kind = serializers.ChoiceField(choices=QUESTION_KINDS)
     label = serializers.CharField()  # type: ignore[assignment]  # DRF takes declared fields away
     required = serializers.BooleanField()  # type: ignore[assignment]  # as above
     options = serializers.ListField(child=serializers.CharField())
@@ -207,7 +208,7 @@ class QuestionIn(Shape):
         max_length=32,
         help_text="Made where it lacks.",
     )
-    kind = serializers.ChoiceField(choices=list(KINDS))
+    kind = serializers.ChoiceField(choices=QUESTION_KINDS)
     label = serializers.CharField(max_length=MAX_LABEL)  # type: ignore[assignment]  # as above
     required = serializers.BooleanField(default=True)  # type: ignore[assignment]  # as above
     options = serializers.ListField(
@@ -302,7 +303,7 @@ class CorrectIn(Shape):
     )
 
 
-class VersionOut(Shape):
+class NoticeVersionOut(Shape):
     """The text from one correction to the next."""
 
     number = serializers.IntegerField()
@@ -314,7 +315,7 @@ class VersionOut(Shape):
     at = serializers.DateTimeField()
 
 
-class FileOut(Shape):
+class NoticeFileOut(Shape):
     """A short-lived address of an attachment."""
 
     id = serializers.UUIDField(source="media.id")
@@ -363,7 +364,7 @@ class ReachedOut(Shape):
     )
 
 
-class PreviewOut(Shape):
+class NoticePreviewOut(Shape):
     """Who would get it, by what; the names are a page."""
 
     people = serializers.IntegerField()
@@ -439,7 +440,7 @@ class WayOut(Shape):
     delivered_at = serializers.DateTimeField(allow_null=True)
 
 
-class ReceiptOut(Shape):
+class RecipientReceiptOut(Shape):
     """What one recipient did, when, on which device; and what became of the messages to them."""
 
     recipient = PersonBrief(source="person")

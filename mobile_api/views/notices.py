@@ -17,21 +17,21 @@ from mobile_api.serializers.notices import (
     BoardQuery,
     CorrectIn,
     DeliveryOut,
-    FileOut,
     ListIn,
     ListOut,
     MarkIn,
     MessageIn,
+    NoticeFileOut,
     NoticeIn,
     NoticeOut,
+    NoticePreviewOut,
     NoticeQuery,
+    NoticeVersionOut,
     PreviewIn,
-    PreviewOut,
     RecallIn,
-    ReceiptOut,
+    RecipientReceiptOut,
     RemindIn,
     SentOut,
-    VersionOut,
 )
 from mobile_api.views.base import PhoneView
 from server.core.errors import NotAllowed
@@ -112,7 +112,7 @@ class SentView(PhoneView):
 
 class PreviewView(PhoneView):
     @extend_schema(
-        operation_id="preview_notice", tags=TAGS, request=PreviewIn, responses=PreviewOut
+        operation_id="preview_notice", tags=TAGS, request=PreviewIn, responses=NoticePreviewOut
     )
     def post(self, request: Request) -> Response:
         """Who would get it, and by which channels. Nothing is stored. Offices only."""
@@ -121,7 +121,7 @@ class PreviewView(PhoneView):
         if office_of(self.person) is None and not self.person.is_superuser:
             raise NotAllowed
         check_audience(audience, self.person)
-        people = recipients_of(audience, self.person)
+        people = recipients_of(audience, self.person, whole=True)
         if asked["inbox_only"]:
             people = inbox_only(people, urgent=urgent)
         page, following = page_of(
@@ -135,7 +135,7 @@ class PreviewView(PhoneView):
             "results": reached(page, urgent=urgent),
             "next": following,
         }
-        return self.out(PreviewOut, told)
+        return self.out(NoticePreviewOut, told)
 
 
 class NoticeView(PhoneView):
@@ -186,13 +186,13 @@ class AnswerView(PhoneView):
 
 
 class AttachmentView(PhoneView):
-    @extend_schema(operation_id="open_notice_attachment", tags=TAGS, responses=FileOut)
+    @extend_schema(operation_id="open_notice_attachment", tags=TAGS, responses=NoticeFileOut)
     def get(self, request: Request, id: UUID, media_id: UUID) -> Response:
         """A short-lived address of a file of the notice: for its recipients and its office."""
         opened = open_attachment(
             notice_id=id, media_id=media_id, by=self.person, base_url=self.base_url
         )
-        return self.out(FileOut, opened)
+        return self.out(NoticeFileOut, opened)
 
 
 # ---- after sending ----------------------------------------------------------------------------
@@ -233,12 +233,12 @@ class VersionsView(PhoneView):
         operation_id="list_notice_versions",
         tags=TAGS,
         parameters=[PageQuery],
-        responses=page_shape(VersionOut),
+        responses=page_shape(NoticeVersionOut),
     )
     def get(self, request: Request, id: UUID) -> Response:
         """The versions of a corrected notice of my office; none where it was never corrected."""
         versions = notice_overseen(id, self.person).versions.select_related("by")
-        return self.page(versions, VersionOut, ordering=("number",))
+        return self.page(versions, NoticeVersionOut, ordering=("number",))
 
 
 class DeliveriesView(PhoneView):
@@ -265,7 +265,7 @@ class BoardPeopleView(PhoneView):
         operation_id="list_notice_receipts",
         tags=TAGS,
         parameters=[BoardQuery, PageQuery],
-        responses=page_shape(ReceiptOut),
+        responses=page_shape(RecipientReceiptOut),
     )
     def get(self, request: Request, id: UUID) -> Response:
         """The recipients in a standing, such as who has not done what is asked, with school and phone."""
@@ -274,7 +274,9 @@ class BoardPeopleView(PhoneView):
         page, following = page_of(rows, ordering=("recipient_id",), **self.query(PageQuery))
         for row in page:
             row.notice = notice
-        results = ReceiptOut(receipts_of(notice, page), many=True, context=self.context()).data
+        results = RecipientReceiptOut(
+            receipts_of(notice, page), many=True, context=self.context()
+        ).data
         return Response({"results": results, "next": following})
 
 

@@ -373,6 +373,10 @@ SPECTACULAR_SETTINGS = {
         "DeliveryState": "server.messaging.models.Delivery.State",
         "WebhookState": "server.webhooks.models.WebhookEndpoint.State",
         "WebhookDeliveryState": "server.webhooks.models.WebhookDelivery.State",
+        "QuestionKind": "mobile_api.serializers.notices.QUESTION_KINDS",
+        "StageEnum": "server.grid.models.School.Stage",
+        "RoleEnum": "server.grid.models.Membership.Role",
+        "ChannelEnum": "server.messaging.models.Delivery.Channel",
     },
 }
 

@@ -102,7 +102,8 @@ def figures_of(notice: Notice, *, within: QuerySet[User] | None = None) -> Figur
             was_answered=Count("pk", filter=answered),
         )
     )
-    figures = Figures(expanding=notice.work_due_at is not None)
+    working = notice.work_due_at is not None and notice.state == Notice.State.SENT
+    figures = Figures(expanding=working and not notice.change_untold)
     channels: dict[str, ChannelFigures] = {}
     for channel, state, n, was_read, was_told, was_answered in rows:
         if channel == INBOX:

@@ -58,7 +58,7 @@ class Reached:
 
 def preview_of(audience: Audience, by: User, *, urgent: bool = False) -> Preview:
     """In a number of queries that does not grow with the audience."""
-    people = recipients_of(audience, by)
+    people = recipients_of(audience, by, whole=True)
     count = people.count()
     schools = _schools(people)
     return Preview(

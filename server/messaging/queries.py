@@ -98,11 +98,12 @@ def notices_visible_to(user: User) -> QuerySet[Notice]:
     if user.is_superuser:
         return Notice.objects.all()
     received = Delivery.objects.filter(notice=OuterRef("pk"), recipient=user, channel=INBOX)
+    paths = office_paths(user)
     return Notice.objects.filter(
         Q(Exists(received))
         | Q(created_by=user)
-        | Q(school__in=schools_in_office_of(user))
-        | under(office_paths(user), "office__path")
+        | Q(school__in=schools_in_office_of(user, paths))
+        | under(paths, "office__path")
     )
 
 
@@ -122,10 +123,11 @@ def notices_overseen_by(user: User) -> QuerySet[Notice]:
     """
     if user.is_superuser:
         return Notice.objects.all()
+    paths = office_paths(user)
     return Notice.objects.filter(
         Q(created_by=user)
-        | Q(school__in=schools_in_office_of(user))
-        | under(office_paths(user), "office__path")
+        | Q(school__in=schools_in_office_of(user, paths))
+        | under(paths, "office__path")
     )
 
 
@@ -159,12 +161,15 @@ def saved_lists_of(user: User) -> QuerySet[SavedAudience]:
     return rows.filter(office__path__in=office_paths(user))
 
 
-def recipients_of(audience: Audience, by: User) -> QuerySet[User]:
-    """The audience, clipped to the people whom `by` reaches as an office, each once."""
-    people = User.objects.filter(is_active=True).filter(_audience(audience))
+def recipients_of(audience: Audience, by: User, *, whole: bool = False) -> QuerySet[User]:
+    """The audience, clipped to the people whom `by` reaches as an office, each once.
+
+    `whole`: for who wants to count all of them; else it is quick at telling the first thousand.
+    """
+    people = User.objects.filter(is_active=True).filter(_audience(audience, whole))
     if by.is_superuser:
         return people
-    return people.filter(_belonging(area_paths(by, *OFFICES), Q(pk__in=[]), []))
+    return people.filter(_belonging(area_paths(by, *OFFICES), NOWHERE, [], whole=whole))
 
 
 def audience_of(notice: Notice) -> QuerySet[User]:
@@ -183,7 +188,7 @@ def audience_of(notice: Notice) -> QuerySet[User]:
     if notice.office is None:
         return User.objects.none()
     people = User.objects.filter(is_active=True).filter(_audience(audience))
-    return people.filter(_belonging([notice.office.path], Q(pk__in=[]), []))
+    return people.filter(_belonging([notice.office.path], NOWHERE, []))
 
 
 def undone(notice: Notice) -> QuerySet[Delivery]:
@@ -201,14 +206,17 @@ def overview_areas(user: User) -> list[str]:
     return sorted(set(area_paths(user, *OFFICES)))
 
 
-def _audience(audience: Audience) -> Q:
+NOWHERE = Q(pk__in=[])
+
+
+def _audience(audience: Audience, whole: bool = False) -> Q:
     named = Q(pk__in=audience.people)
     if audience.lists:
         for stored in SavedAudience.objects.filter(pk__in=audience.lists):
-            named |= _audience(Audience.from_json({**stored.audience, "lists": []}))
+            named |= _audience(Audience.from_json({**stored.audience, "lists": []}), whole)
     if audience.appointed_to:
-        appointed = Appointment.objects.filter(in_term(), inspector=OuterRef("pk"))
-        named |= Q(Exists(appointed.filter(school__in=audience.appointed_to)))
+        appointed = Appointment.objects.filter(in_term(), school__in=audience.appointed_to)
+        named |= _one_of(appointed, "inspector", whole)
     of_activities = None
     if audience.activities:
         schools = activity_schools(audience.activities).values("pk")
@@ -216,7 +224,7 @@ def _audience(audience: Audience) -> Q:
             named |= Q(pk__in=activity_inspectors(audience.activities).values("pk"))
         if CONTACTS in audience.activity_people:
             contacts = Membership.objects.filter(in_term(), role=Membership.Role.SCHOOL_CONTACT)
-            named |= Q(Exists(contacts.filter(user=OuterRef("pk"), school__in=schools)))
+            named |= _one_of(contacts.filter(school__in=schools), "user", whole)
         if not audience.activity_people:
             of_activities = Q(school__in=schools)
     places = bool(audience.areas or audience.schools or of_activities)
@@ -224,34 +232,41 @@ def _audience(audience: Audience) -> Q:
         rows = Area.objects.filter(pk__in=audience.areas)
         # Stages alone: schools of these stages wherever the office reaches.
         paths = list(rows.values_list("path", flat=True)) if places else [""]
-        of_schools = Q(school__in=audience.schools) | (of_activities or Q(pk__in=[]))
-        return named | _belonging(paths, of_schools, audience.roles, audience.stages)
+        of_schools = Q(school__in=audience.schools) | (of_activities or NOWHERE)
+        return named | _belonging(paths, of_schools, audience.roles, audience.stages, whole=whole)
     if audience.roles:
-        return named | Q(
-            Exists(
-                Membership.objects.filter(in_term(), user=OuterRef("pk"), role__in=audience.roles)
-            )
-        )
+        holders = Membership.objects.filter(in_term(), role__in=audience.roles)
+        return named | _one_of(holders, "user", whole)
     return named
 
 
-def _belonging(paths: list[str], schools: Q, roles: Sequence[str], stages: Sequence[str] = ()) -> Q:
+def _belonging(
+    paths: list[str],
+    schools: Q,
+    roles: Sequence[str],
+    stages: Sequence[str] = (),
+    *,
+    whole: bool = False,
+) -> Q:
     """People with a role in the subtrees or at the schools, or appointed to a school there; where
     there are stages, by schools of these alone.
     """
     at_schools = under(paths, "school__area__path") | schools
     stage = Q(school__stage__in=stages) if stages else Q()
-    in_areas = Q(pk__in=[]) if stages else under(paths, "area__path")
-    memberships = Membership.objects.filter(in_term(), user=OuterRef("pk")).filter(
-        in_areas | (at_schools & stage)
-    )
+    in_areas = NOWHERE if stages else under(paths, "area__path")
+    memberships = Membership.objects.filter(in_term()).filter(in_areas | (at_schools & stage))
     if roles:
         memberships = memberships.filter(role__in=roles)
-    condition = Q(Exists(memberships))
+    condition = _one_of(memberships, "user", whole)
     if not roles or Membership.Role.INSPECTOR in roles:
         # An inspector's membership may be the county's while their schools are the town's.
-        appointments = Appointment.objects.filter(in_term(), inspector=OuterRef("pk")).filter(
-            at_schools & stage
-        )
-        condition |= Q(Exists(appointments))
+        appointments = Appointment.objects.filter(in_term()).filter(at_schools & stage)
+        condition |= _one_of(appointments, "inspector", whole)
     return condition
+
+
+def _one_of(rows: QuerySet[Any], person: str, whole: bool) -> Q:
+    """People of these rows: looked up one by one, or, for all of them, as one set."""
+    if whole:
+        return Q(pk__in=rows.order_by().values(person))
+    return Q(Exists(rows.filter(**{person: OuterRef("pk")})))

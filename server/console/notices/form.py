@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.db.models import Q
 from django.http import QueryDict
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
@@ -155,19 +156,16 @@ class ComposeForm(ConsoleForm):
 
     def limit_choices(self) -> None:
         schools = schools_in_office_of(self.by)
-        areas = areas_visible_to(self.by).filter(schools__in=schools.values("pk")).distinct()
-        upper = areas_visible_to(self.by).filter(children__in=areas.values("pk")).distinct()
+        there = Q(schools__in=schools.values("pk")) | Q(children__schools__in=schools.values("pk"))
+        areas = areas_visible_to(self.by).filter(there).distinct()
         activities = activities_visible_to(self.by).order_by("-starts", "-pk")
         recent = list(activities.values_list("pk", flat=True)[:RECENT_ACTIVITIES])
         choices: dict[str, Any] = {
-            "areas": areas.union(upper).order_by("path"),
+            "areas": areas.order_by("path"),
             "schools": schools,
             "activity": Activity.objects.filter(pk__in=recent).order_by("-starts", "-pk"),
             "lists": saved_lists_of(self.by),
         }
-        choices["areas"] = Area.objects.filter(
-            pk__in=[area.pk for area in choices["areas"]]
-        ).order_by("path")
         for name, rows in choices.items():
             self.fields[name].queryset = rows  # type: ignore[attr-defined]
 

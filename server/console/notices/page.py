@@ -30,7 +30,7 @@ from server.messaging.preview import Reached, inbox_only, preview_of, reached
 from server.messaging.queries import Audience, recipients_of
 from server.messaging.questions import shown_answer
 
-PER_PAGE = 50
+PER_PAGE = 30
 STATES: dict[str, str] = {
     "scheduled": BLUE,
     "sent": GREEN,
@@ -63,7 +63,7 @@ def preview_shown(
     audience: Audience, by: User, *, urgent: bool, page: str, only_inbox: bool
 ) -> PreviewShown:
     """Whom the audience reaches, and by what."""
-    people = recipients_of(audience, by)
+    people = recipients_of(audience, by, whole=True)
     if only_inbox:
         people = inbox_only(people, urgent=urgent)
     names = Paginator(people.order_by("name", "pk"), PER_PAGE).get_page(page)
