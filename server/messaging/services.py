@@ -186,6 +186,8 @@ def expand(notice: Notice) -> None:
     while ahead := _next_people(notice, people):
         for batch in batched(ahead, BATCH):
             _tell_batch(notice, batch)
+            if batch[-1] == ahead[-1] and len(ahead) < READ_AHEAD:
+                return
             if time.monotonic() >= until or stopping.is_set():
                 Notice.objects.filter(id=notice.id).update(
                     work_due_at=clock.now(), work_attempts=0, work_lost=0
