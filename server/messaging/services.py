@@ -20,7 +20,7 @@ from server.grid.queries import OFFICES, has_role
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Device, Hint, Notice
 from server.messaging.ordering import plan
-from server.messaging.outbox import write_inbox, write_pending
+from server.messaging.outbox import commit_later, write_inbox, write_pending
 from server.messaging.queries import Audience, recipients_of
 
 DELIVERIES = "deliveries"
@@ -207,7 +207,12 @@ def _next_people(notice: Notice, people: QuerySet[User]) -> list[UUID]:
 
 @transaction.atomic
 def _tell_batch(notice: Notice, batch: list[UUID]) -> None:
-    """Nobody twice: another worker may be at it too, where the lease of the first has ended."""
+    """Nobody twice: another worker may be at it too, where the lease of the first has ended.
+
+    Nobody waits for the disk: should the server's power fail, the batch is lost whole, with the place
+    that it moved on, and is told again.
+    """
+    commit_later()
     row = Notice.objects.select_for_update().only("expanded_to").get(id=notice.id)
     rest = {user_id for user_id in batch if row.expanded_to is None or user_id > row.expanded_to}
     if rest:
