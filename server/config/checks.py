@@ -16,6 +16,8 @@ from django.core.management.base import SystemCheckError
 from django.db.utils import DatabaseError
 
 from server.core.secrets import KeysUnusable, given_keys
+from server.messaging.preferences import CHOSEN, default_preferences
+from server.messaging.providers import LANES
 from server.receipts.keys import KeyUnusable, given_seeds
 
 STORE_SCHEMES = ("folder", "s3")
@@ -83,6 +85,34 @@ def working_time_is_readable(**kwargs: Any) -> Sequence[CheckMessage]:
         elif read != sorted(set(read)):
             errors.append(Error(f"{name} must end after it begins.", id="duxue.E012"))
     return errors
+
+
+@register(Tags.compatibility)
+def messages_can_be_sent(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E014-E016: quiet hours, rates and channels that mean something."""
+    errors = []
+    try:
+        default_preferences()
+    except ValueError:
+        errors.append(Error("QUIET_HOURS must look like 22:00-07:00.", id="duxue.E014"))
+    for name, rate in settings.DELIVERY_RATES.items():
+        if name not in LANES or not _is_positive(rate):
+            known = ", ".join(LANES)
+            what = f"DELIVERY_RATES: {name}={rate}; use numbers above 0 for any of {known}."
+            errors.append(Error(what, id="duxue.E015"))
+    if unknown := set(settings.CHANNEL_ORDER) ^ {name.value for name in CHOSEN}:
+        names = ", ".join(sorted(unknown))
+        errors.append(
+            Error(f"CHANNEL_ORDER must name every channel once: {names}.", id="duxue.E016")
+        )
+    return errors
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
 
 
 @register(Tags.security)

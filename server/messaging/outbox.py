@@ -28,6 +28,13 @@ def many(ids: Sequence[UUID]) -> RawSQL | Sequence[UUID]:
     return ids
 
 
+def commit_later() -> None:
+    """Let this transaction's commit not wait for the disk; later ones keep their order behind it."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+
+
 # ---- writing --------------------------------------------------------------------------------
 
 

@@ -196,12 +196,6 @@ def resume(name: str) -> None:
 # ---- for people -----------------------------------------------------------------------------
 
 
-def provider_name(name: str) -> str:
-    """As people call it."""
-    channel, _dot, kind = name.partition(".")
-    return str(ChatGroup.Kind(kind).label if kind else Channel(channel).label)
-
-
 def waiting_for(name: str) -> int:
     """How many deliveries of it are due or will be."""
     return Delivery.objects.filter(LANES[name], work_due_at__isnull=False).count()

@@ -19,7 +19,7 @@ from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Hint, Notice
 from server.messaging.models.wording import words_of
 from server.messaging.ordering import life_of, plan
-from server.messaging.outbox import write_groups, write_inbox, write_pending
+from server.messaging.outbox import commit_later, write_groups, write_inbox, write_pending
 from server.messaging.queries import audience_of
 from server.messaging.routes import groups_of
 from server.messaging.watching import watch
@@ -188,7 +188,11 @@ def _next_people(notice: Notice, people: QuerySet[User]) -> list[UUID]:
 def _tell_batch(notice: Notice, batch: list[UUID]) -> bool:
     """Nobody twice: another worker may be at it too, where the lease of the first has ended. False:
     the notice is not to reach people any more.
+
+    Nobody waits for the disk: should the server's power fail, the batch is lost whole, with the place
+    that it moved on, and is told again.
     """
+    commit_later()
     row = Notice.objects.select_for_update().only("expanded_to", "state").get(id=notice.id)
     if row.state != Notice.State.SENT:
         return False

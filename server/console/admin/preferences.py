@@ -31,7 +31,7 @@ from server.messaging.preferences import (
     preferences_of,
     set_preferences,
 )
-from server.messaging.providers import OPENS_AFTER, pause, provider_name, resume, waiting_for
+from server.messaging.providers import OPENS_AFTER, pause, resume, waiting_for
 from server.messaging.services import DELIVERIES
 
 PLACES = [
@@ -174,7 +174,7 @@ class ProviderAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("服务商"), ordering="name")
     def called(self, row: Provider) -> str:
-        return provider_name(row.name)
+        return str(row)
 
     @admin.display(description=gettext_lazy("状态"))
     def standing(self, row: Provider) -> SafeString:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Preference(models.Model):
@@ -25,6 +26,7 @@ class Preference(models.Model):
 
     class Meta:
         verbose_name = _("消息偏好")
+        verbose_name_plural = pgettext_lazy("list", "消息偏好")
         constraints = [
             models.CheckConstraint(
                 name="preference_quiet_whole",

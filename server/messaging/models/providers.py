@@ -6,6 +6,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from server.messaging.models.groups import ChatGroup
+from server.messaging.models.notices import Delivery
+
 
 class Provider(models.Model):
     """One provider, for all workers: its rate and its circuit breaker (server.messaging.providers).
@@ -37,4 +40,6 @@ class Provider(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        """As people call it: the channel's name, or that of the robots' company."""
+        channel, _dot, kind = self.name.partition(".")
+        return str(ChatGroup.Kind(kind).label if kind else Delivery.Channel(channel).label)

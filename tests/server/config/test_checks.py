@@ -10,6 +10,7 @@ from django.test import override_settings
 
 from server.config.checks import (
     limits_of_evidence_make_sense,
+    messages_can_be_sent,
     no_demo_accounts_in_production,
     production_is_whole,
     refuse_unfit_start,
@@ -58,6 +59,26 @@ def ids(monkeypatch):
 def test_a_limit_of_evidence_that_makes_no_sense_is_named(settings, name, value, found):
     setattr(settings, name, value)
     assert [error.id for error in limits_of_evidence_make_sense()] == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("QUIET_HOURS", "", []),
+        ("QUIET_HOURS", "22:00-07:00", []),
+        ("QUIET_HOURS", "22:00", ["duxue.E014"]),
+        ("QUIET_HOURS", "at night", ["duxue.E014"]),
+        ("DELIVERY_RATES", {"sms": "20", "robot.wecom": "0.5"}, []),
+        ("DELIVERY_RATES", {"sms": "0"}, ["duxue.E015"]),
+        ("DELIVERY_RATES", {"sms": "many"}, ["duxue.E015"]),
+        ("DELIVERY_RATES", {"pigeon": "1"}, ["duxue.E015"]),
+        ("CHANNEL_ORDER", ["sms", "mail", "jpush", "webpush", "fcm"], []),
+        ("CHANNEL_ORDER", ["fcm"], ["duxue.E016"]),
+    ],
+)
+def test_a_setting_of_messages_that_makes_no_sense_is_named(settings, name, value, found):
+    setattr(settings, name, value)
+    assert [error.id for error in messages_can_be_sent()] == found
 
 
 def test_a_whole_production_has_nothing_to_mend(ids):

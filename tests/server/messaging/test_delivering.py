@@ -449,8 +449,12 @@ def test_a_batch_costs_as_many_queries_as_a_pair(cast, log_in, fcm, worker, sett
         ) as captured:
             rows = work.claim(pump())
             delivering.send_together(pump(), rows)
-        # SQLite takes a row at a time in one transaction; PostgreSQL a column.
-        return len([each for each in captured if "SET state" not in each["sql"]])
+        # SQLite takes a row at a time in one transaction; PostgreSQL a column. How many lanes are
+        # looked into before the one with rows is a matter of turns.
+        lanes = sum('"channel" = ' in each["sql"] and "LIMIT" in each["sql"] for each in captured)
+        rows = sum("SET state" in each["sql"] for each in captured)
+        savepoints = sum("SAVEPOINT" in each["sql"] for each in captured)
+        return len(captured) - lanes - rows - savepoints
 
     cost(2)
     assert cost(6) == cost(2)
