@@ -127,7 +127,7 @@ def group_shown(row: ChatGroup) -> Shown:
 
 @admin.register(ChatGroup)
 class ChatGroupAdmin(ScopedAdmin):
-    list_display = ["name", "kind", "place", "standing", "last_sent_at", "last_failure"]
+    list_display = ["name", "kind", "place", "standing", "last_sent_at", "trouble"]
     list_filter = ["kind", "enabled"]
     search_fields = ["name", "school__name", "area__name"]
     ordering = ["school__name", "name"]
@@ -143,6 +143,10 @@ class ChatGroupAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("状态"))
     def standing(self, row: ChatGroup) -> SafeString:
         return group_shown(row).badge
+
+    @admin.display(description=gettext_lazy("失败原因"))
+    def trouble(self, row: ChatGroup) -> str:
+        return row.disabled_reason or row.last_failure or "—"
 
     def may_add(self, request: HttpRequest) -> bool:
         return True
