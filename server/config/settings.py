@@ -326,6 +326,7 @@ SPECTACULAR_SETTINGS = {
         "ExportState": "server.care.models.Export.State",
         "KindEnum": "server.activities.models.Activity.Kind",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
+        "ChatGroupKind": "server.messaging.models.ChatGroup.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
     },
 }
