@@ -123,6 +123,8 @@ def test_a_push_address_is_kept_and_ended(cast, phone, monkeypatch):
     kept = {name: subscription[name] for name in ("endpoint", "keys")}
     ada.put(path, {"provider": "webpush", "subscription": subscription}, status=204)
     assert json.loads(Device.objects.get().push_address) == kept
+    ada.put(path, {"provider": "jpush", "token": "1a2b3c"}, status=204)
+    assert Device.objects.get().push_address == "1a2b3c"
     ada.put(path, {"provider": ""}, status=204)
     assert Device.objects.get().push_address == ""
     ada.put(path, {"provider": "fcm"}, status=422)
