@@ -103,7 +103,10 @@ class DeviceOut(Shape):
 
 
 class PushIn(Shape):
-    """Where to push. An empty provider ends it. FCM: its `token`; Web Push: its `subscription`."""
+    """Where to push; an empty provider ends it.
+
+    FCM: its `token`; JPush: its registration id as `token`; Web Push: its `subscription`.
+    """
 
     provider = serializers.ChoiceField(choices=Device.PushProvider.choices, allow_blank=True)
     token = serializers.CharField(required=False, allow_blank=True, max_length=2048)

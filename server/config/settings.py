@@ -370,6 +370,7 @@ SPECTACULAR_SETTINGS = {
         "MessageKind": "server.conversations.models.Message.Kind",
         "MessageGone": "server.conversations.models.Message.Gone",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
+        "ChatGroupKind": "server.messaging.models.ChatGroup.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
         "WebhookState": "server.webhooks.models.WebhookEndpoint.State",
         "WebhookDeliveryState": "server.webhooks.models.WebhookDelivery.State",

@@ -65,6 +65,14 @@ def test_a_group_is_found_at_its_own_school_only(cast, phone, robots):
     office.get(f"/schools/{cast.other_school.pk}/chat-groups/{added['id']}", status=404)
 
 
+def test_a_list_costs_the_same_for_more_groups(cast, phone, robots, django_assert_max_num_queries):
+    principal, path = phone(cast.principal), f"/schools/{cast.school.pk}/chat-groups"
+    for kind in ("wecom", "dingtalk", "feishu"):
+        principal.post(path, body_of(robots, kind), status=201)
+    with django_assert_max_num_queries(6):
+        assert len(principal.get(path)["results"]) == 3
+
+
 def test_no_answer_holds_the_address_or_the_secret(cast, phone, robots):
     principal, path = phone(cast.principal), f"/schools/{cast.school.pk}/chat-groups"
     answers = [

@@ -200,6 +200,13 @@ def test_a_link_asks_to_log_in_and_then_shows_the_thing(client, cast, finding):
     assert answer.redirect_chain == [(link, 302)]
 
 
+def test_who_guesses_passwords_is_locked_out_here_too(client, cast, settings):
+    settings.AXES_FAILURE_LIMIT = 2
+    for _try in range(3):
+        answer = client.post("/login/", {"username": "principal", "password": "wrong"})
+    assert "登录失败次数过多" in answer.content.decode()
+
+
 def test_a_login_leads_nowhere_else(client, cast):
     login = {"username": "principal", "password": cast.password, "next": "https://evil.example/"}
     assert client.post("/login/", login)["Location"] == "/channels/"

@@ -1,6 +1,8 @@
 // Turning notices in this browser on and off. Every outcome is said in words beside the button.
 "use strict";
 
+const PATIENCE = 15_000;
+
 for (const box of document.querySelectorAll("[data-push]")) {
   const on = box.querySelector("[data-push-on]");
   const off = box.querySelector("[data-push-off]");
@@ -50,6 +52,11 @@ for (const box of document.querySelectorAll("[data-push]")) {
     say("on");
   };
 
+  // Where the push service is not to be reached, Chrome goes on trying for ever.
+  const tooLong = () => new Promise((_resolve, reject) => {
+    setTimeout(() => reject(new DOMException("", "AbortError")), PATIENCE);
+  });
+
   const registered = () => navigator.serviceWorker.register("/push/worker.js", { scope: "/push/" });
 
   on.addEventListener("click", async () => {
@@ -68,10 +75,13 @@ for (const box of document.querySelectorAll("[data-push]")) {
         }
         worker.addEventListener("statechange", () => worker.state === "activated" && resolve());
       });
-      await store(await registration.pushManager.subscribe({
-        userVisibleOnly: true,
-        applicationServerKey: keyBytes(),
-      }));
+      await store(await Promise.race([
+        registration.pushManager.subscribe({
+          userVisibleOnly: true,
+          applicationServerKey: keyBytes(),
+        }),
+        tooLong(),
+      ]));
     } catch (error) {
       // Chrome without a way to Google, for instance.
       say(error.name === "AbortError" || error.name === "NotAllowedError" ? "unreachable" : "failed");
