@@ -30,6 +30,7 @@ from server.activities.services.visits import (
     return_visit,
     review_visit,
 )
+from server.console.demo_talk import load_talk
 from server.core import clock
 from server.findings.models import Finding
 from server.findings.services import Step, act_on_finding
@@ -69,6 +70,7 @@ def load_work(county: County) -> None:
         for published in (food, week):
             publish_activity(activity_id=published.pk, by=county.office)
         _Story(county).play(food, week)
+        load_talk(county.office)
 
 
 def _publish_instruments(office: User) -> None:

@@ -20,6 +20,7 @@ conversations = [
     path("<uuid:id>/", talk.show, name="conversation"),
     path("<uuid:id>/messages/", talk.fragment, name="conversation-messages"),
     path("<uuid:id>/send/", talk.send, name="conversation-send"),
+    path("<uuid:id>/files/<uuid:media_id>/", talk.file, name="conversation-file"),
     path("<uuid:id>/read/", talk.read, name="conversation-read"),
     path("<uuid:id>/mute/", talk.mute, name="conversation-mute"),
     path("<uuid:id>/export/", talk.export, name="conversation-export"),

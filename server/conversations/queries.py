@@ -202,7 +202,9 @@ def conversation_about(user: User, subject: str, subject_id: UUID) -> Conversati
 
 def messages_listed_for(user: User) -> QuerySet[Message]:
     """Visible entries with all that is shown of them, in a number of queries that does not grow."""
-    files = MessageFile.objects.select_related("media__facts").defer("media__facts__exif")
+    files = MessageFile.objects.select_related("message", "media__facts").defer(
+        "message__text", "media__facts__exif"
+    )
     return (
         messages_visible_to(user)
         .select_related("sender")

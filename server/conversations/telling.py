@@ -22,7 +22,7 @@ from django.db.models import QuerySet
 
 from media_storage.models import MediaObject
 from media_storage.signals import media_processed
-from server.conversations.models import Conversation, Member, Message
+from server.conversations.models import Conversation, Member, Message, MessageFile
 from server.conversations.queries import members_of
 from server.core import clock, work
 from server.grid.models import User
@@ -205,8 +205,11 @@ def _notify(
 
 def tell_processed(*, media: MediaObject, **_signal: object) -> None:
     """A message's file can be seen now, or was refused: those who look at it fetch it again."""
-    found = rows().filter(messages__files__media=media, messages__gone="").first()
-    if found:
+    file = (
+        MessageFile.objects.filter(media=media, message__gone="").select_related("message").first()
+    )
+    if file:
+        found = rows().get(pk=file.message.conversation_id)
         message = {**_hint_of(found), "media": str(media.pk)}
         people = list(members_of(found).values_list("pk", flat=True))
         transaction.on_commit(lambda: _at_once.send(people, message), robust=True)

@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_GET, require_POST
 
+from server.care.originals import open_original
 from server.console.access import standing_of
 from server.console.admin.base import attachment, sentence
 from server.console.talk.sending import send_from_form
@@ -221,6 +222,20 @@ def fragment(request: HttpRequest, user: User, id: UUID) -> HttpResponse:
     answer.headers["ETag"] = etag
     patch_cache_control(answer, private=True, no_cache=True)
     return answer
+
+
+@require_GET
+@for_people
+def file(request: HttpRequest, user: User, id: UUID, media_id: UUID) -> HttpResponse:
+    """A document of a message, or a recording that no browser plays; each time is in the audit log."""
+    try:
+        opened = open_original(media_id=media_id, by=user, base_url=request.build_absolute_uri("/"))
+    except NotFound:
+        raise
+    except DuxueError as error:
+        messages.error(request, sentence(error))
+        return redirect("conversation", id)
+    return redirect(opened.url)
 
 
 # ---- doing -----------------------------------------------------------------------------------

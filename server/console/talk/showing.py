@@ -8,6 +8,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
+from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -137,9 +138,11 @@ def _file_of(file: MessageFile) -> File:
     if media.state != State.READY:
         return File("file", media.filename, about=str(State(media.state).label))
     plays = media.content_type.startswith("audio/") and media.content_type != "audio/amr"
-    return File(
-        "audio" if plays else "file", media.filename, readable_url(media, base_url=""), about=about
-    )
+    if plays:
+        return File("audio", media.filename, readable_url(media, base_url=""), about=about)
+    # An original of any other kind is opened by asking, and each time is in the audit log.
+    opens = reverse("conversation-file", args=[file.message.conversation_id, media.pk])
+    return File("file", media.filename, opens, about=about)
 
 
 def _picture_of(media: MediaObject) -> File:

@@ -89,6 +89,18 @@ def test_a_hold_keeps_what_is_hidden(cast, of_visit, target):
     assert Deletion.objects.get().media == media
 
 
+def test_a_hold_that_is_set_while_the_worker_is_at_it_comes_first(cast, of_school, monkeypatch):
+    """The look under the locks counts, not the one that found the conversation."""
+    message = withdrawn(of_school, cast.ada, text="证据")
+
+    def late(_places) -> None:
+        set_hold(target="school", target_id=of_school.school_id, by=cast.office, reason="投诉")
+
+    monkeypatch.setattr(conversing, "lock_places", late)
+    assert conversing.erase_gone() == 0
+    assert now_text(message) == "证据"
+
+
 def test_messages_end_with_their_activitys_retention(cast, of_visit, settings):
     say(of_visit, cast.ada, "旧的")
     age(of_visit, 100)

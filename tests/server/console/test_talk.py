@@ -13,6 +13,8 @@ from django.urls import reverse
 from media_storage.models import MediaObject
 from server.conversations.models import Conversation, Member, Message
 from server.conversations.services import mark_read
+from server.core import work
+from server.core.audit import AuditEntry
 from tests.cast import PASSWORD
 from tests.conversations import say
 from tests.media_storage.pictures import jpeg
@@ -173,6 +175,22 @@ def test_offices_remove_and_export_and_nobody_else_has_the_buttons(cast, browser
     assert not Message.objects.get(pk=message.pk).gone
     office.post(remove, {"note": "辱骂"})
     assert Message.objects.get(pk=message.pk).gone == "removed"
+
+
+def test_a_document_is_opened_by_asking_and_each_time_is_logged(cast, browser, of_school, path):
+    content = b"id,name\n1,\xe7\x95\x99\xe6\xa0\xb7\n"
+    sheet = SimpleUploadedFile("台账.csv", content, content_type="text/csv")
+    client = browser(cast.principal)
+    send(client, path, "台账", files=[sheet])
+    work.drain_all()
+    media = MediaObject.objects.get()
+    address = reverse("conversation-file", args=[of_school.pk, media.pk])
+    assert address in browser(cast.ada).get(path).content.decode()
+    opened = browser(cast.ada).get(address)
+    assert b"".join(client.get(opened.url.removeprefix("http://testserver"))) == content
+    assert browser(cast.carla).get(address).status_code == 404
+    entries = AuditEntry.objects.filter(action="media.original_opened")
+    assert [entry.by for entry in entries] == [cast.ada]
 
 
 def test_reading_and_muting_by_the_page(cast, browser, of_school, path):
