@@ -29,6 +29,7 @@ from server.core.errors import NotAuthenticated
 from server.grid.models import User
 from server.messaging.channels.layer import AWAY, LiveLayer
 from server.messaging.channels.socket import EVERYWHERE, group_of, group_of_area, serve_here
+from server.messaging.channels.still import socket_closed, socket_opened
 from server.messaging.models import Device
 from server.messaging.queries import overview_areas
 from server.messaging.sessions import TokenUnknown, device_for_token
@@ -77,6 +78,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
             self.channel_name = await layer.listen(self._heard)
         except AWAY:
             self.channel_name = ""
+        socket_opened()
         try:
             while True:
                 await self.dispatch(await receive())
@@ -84,6 +86,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
             pass
         finally:
             layer.forget(self.channel_name)
+            socket_closed()
 
     def _heard(self, message: dict[str, Any]) -> None:
         task = asyncio.create_task(self._relay(message))

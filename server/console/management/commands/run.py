@@ -51,7 +51,8 @@ class Command(BaseCommand):
             log_level="warning",
             timeout_graceful_shutdown=5,
             ws="websockets-sansio",
-            ws_max_size=64 * 1024,
+            ws_max_size=4096,
+            ws_per_message_deflate=False,
         )
 
     def _greet(self, host: str, port: int) -> None:
