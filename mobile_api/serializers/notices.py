@@ -219,7 +219,7 @@ class QuestionIn(Shape):
 VARIABLES_HELP = "May hold {name}, {school}, {area}, {date}; a brace that is meant is doubled."
 
 
-class MessageIn(Shape):
+class NoticeWrittenIn(Shape):
     title = serializers.CharField(max_length=MAX_TITLE, help_text=VARIABLES_HELP)
     body = serializers.CharField(max_length=MAX_BODY, help_text=VARIABLES_HELP)
     audience = AudienceIn()
@@ -251,7 +251,7 @@ class MessageIn(Shape):
     )
 
 
-class NoticeIn(MessageIn):
+class NoticeIn(NoticeWrittenIn):
     id = serializers.UUIDField()
 
 

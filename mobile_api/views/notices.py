@@ -20,13 +20,13 @@ from mobile_api.serializers.notices import (
     ListIn,
     ListOut,
     MarkIn,
-    MessageIn,
     NoticeFileOut,
     NoticeIn,
     NoticeOut,
     NoticePreviewOut,
     NoticeQuery,
     NoticeVersionOut,
+    NoticeWrittenIn,
     PreviewIn,
     RecallIn,
     RecipientReceiptOut,
@@ -144,10 +144,10 @@ class NoticeView(PhoneView):
         """One notice of my inbox."""
         return self.out(NoticeOut, shown_to(self.person, id))
 
-    @extend_schema(operation_id="change_notice", tags=TAGS, request=MessageIn, responses=SentOut)
+    @extend_schema(operation_id="change_notice", tags=TAGS, request=NoticeWrittenIn, responses=SentOut)
     def put(self, request: Request, id: UUID) -> Response:
         """Replace a notice of my office that is still to be sent; 409 once it was: correct it then."""
-        message = message_from(self.body(MessageIn))
+        message = message_from(self.body(NoticeWrittenIn))
         return self.out(SentOut, change(notice_id=id, by=self.person, message=message))
 
 
@@ -322,7 +322,7 @@ class ListView(PhoneView):
 
 
 def message_from(written: dict[str, Any]) -> Message:
-    """What a body of MessageIn says."""
+    """What a body of NoticeWrittenIn says."""
     requires_ack = written.pop("requires_ack")
     if requires_ack and not written["requires"]:
         written["requires"] = Notice.Requires.ACKNOWLEDGE.value
