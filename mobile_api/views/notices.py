@@ -144,7 +144,9 @@ class NoticeView(PhoneView):
         """One notice of my inbox."""
         return self.out(NoticeOut, shown_to(self.person, id))
 
-    @extend_schema(operation_id="change_notice", tags=TAGS, request=NoticeWrittenIn, responses=SentOut)
+    @extend_schema(
+        operation_id="change_notice", tags=TAGS, request=NoticeWrittenIn, responses=SentOut
+    )
     def put(self, request: Request, id: UUID) -> Response:
         """Replace a notice of my office that is still to be sent; 409 once it was: correct it then."""
         message = message_from(self.body(NoticeWrittenIn))

@@ -188,10 +188,6 @@ class InboxConsumer(LiveConsumer):
         """Whether the token has not run out while the socket was open."""
         return bool(self.expires_at and self.expires_at > clock.now())
 
-    async def conversation_changed(self, message: dict[str, Any]) -> None:
-        """The same for a conversation's hint."""
-        await self.inbox_changed(message)
-
     async def session_ended(self, message: dict[str, Any]) -> None:
         """A device's session ended: close if it is ours."""
         if message["device"] == str(self.device_id):

@@ -168,7 +168,7 @@ def _named(waiting: Sequence[User]) -> str:
 
 def still_waits(notice: Notice, rule: EscalationRule) -> bool:
     """Whether the rule still has a reason to tell anybody."""
-    if getattr(notice, "recalled_at", None) is not None:
+    if notice.state == Notice.State.RECALLED:
         return False
     subject = _subjects.get(notice.subject_type)
     if subject and not subject.waits(notice):

@@ -307,6 +307,10 @@ SAMPLES: Mapping[str, tuple[str, str]] = {
     "what": ("食品留样不足 48 小时", "Food samples kept for less than 48 hours"),
     "since": ("2026-11-23 09:00", "2026-11-23 09:00"),
     "waiting": ("白校长", "Principal Bai"),
+    "title": ("秋季食品安全督导", "Autumn food safety supervision"),
+    "sender": ("安督学", "Inspector An"),
+    "webhook": ("县教育门户", "The county’s portal"),
+    "office": ("云岭县", "Yunling County"),
 }
 """What a preview puts in place of each variable, in both languages."""
 
@@ -325,6 +329,10 @@ NAMES: Mapping[str, Text] = {
     "what": gettext_lazy("所催办的通知或问题"),
     "since": gettext_lazy("发出时间或期限"),
     "waiting": gettext_lazy("尚未办理的人"),
+    "title": gettext_lazy("标题"),
+    "sender": gettext_lazy("发言人"),
+    "webhook": gettext_lazy("外发推送的名称"),
+    "office": gettext_lazy("督导办所在行政区"),
 }
 """What each variable stands for."""
 

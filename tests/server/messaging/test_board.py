@@ -53,8 +53,12 @@ def names(notice: Notice, standing: str = "", words: str = "") -> list[str]:
 
 @pytest.fixture
 def notice(cast: Cast) -> Notice:
-    """Of the town's five people ada read it and the principal confirmed it."""
+    """Of the town's five people ada read it and the principal confirmed it. All of them have phones."""
     notice = send(cast)
+    Delivery.objects.bulk_create(
+        Delivery(notice=notice, recipient_id=user, channel="fcm", address="phone")
+        for user in notice.deliveries.values_list("recipient", flat=True)
+    )
     mark_read(notice_id=notice.pk, by=cast.ada)
     acknowledge(notice_id=notice.pk, by=cast.principal)
     return notice
@@ -64,18 +68,18 @@ def notice(cast: Cast) -> Notice:
 
 
 def test_figures_count_people_and_messages_in_one_query(cast, notice, django_assert_num_queries):
-    dead = notice.deliveries.get(channel="socket", recipient=cast.bruno)
+    dead = notice.deliveries.get(channel="fcm", recipient=cast.bruno)
     Delivery.objects.filter(pk=dead.pk).update(state="dead", reason="x")
     with django_assert_num_queries(1):
         figures = figures_of(notice)
     assert (figures.recipients, figures.read, figures.acknowledged) == (5, 2, 1)
     assert (figures.done, figures.undone, figures.failed) == (1, 4, 1)
-    (socket,) = figures.channels
-    assert (socket.channel, socket.pending, socket.dead) == ("socket", 4, 1)
+    (push,) = figures.channels
+    assert (push.channel, push.pending, push.dead) == ("fcm", 4, 1)
 
 
 def test_recipients_are_found_by_what_they_have_not_done(cast, notice):
-    Delivery.objects.filter(notice=notice, channel="socket", recipient=cast.bruno).update(
+    Delivery.objects.filter(notice=notice, channel="fcm", recipient=cast.bruno).update(
         state="dead", reason="x"
     )
     assert names(notice) == ["ada", "bruno", "group", "other", "principal"]
@@ -136,7 +140,7 @@ def test_a_page_of_receipts_tells_device_and_clock_and_answers(
     assert principal.delivery.read_device_time == ahead
     assert principal.clock_offset_ms
     assert abs(principal.clock_offset_ms - 7 * 60_000) < 5_000
-    assert [way.channel for way in principal.ways] == ["socket"]
+    assert [way.channel for way in principal.ways] == ["fcm"]
     assert told[cast.ada].clock_offset_ms is None
     assert told[cast.ada].answers is None
 

@@ -283,10 +283,12 @@ def test_a_later_deadline_ends_the_escalation_of_the_old_one(
 
 
 def test_a_recalled_notice_is_escalated_no_more(
-    cast: Cast, rule: EscalationRule, held_clock: Clock, monkeypatch
+    cast: Cast, rule: EscalationRule, held_clock: Clock
 ):
     find(cast)
-    monkeypatch.setattr(Notice, "recalled_at", timezone.now(), raising=False)
+    Notice.objects.filter(event="finding.opened").update(
+        state="recalled", recalled_at=timezone.now(), recall_reason="误发"
+    )
     held_clock.set("2026-11-17T10:00")
     run()
     assert told() == []
