@@ -24,13 +24,13 @@ from django.views.decorators.http import require_http_methods
 from server.activities.models import Activity, Visit
 from server.activities.queries import activities_visible_to, schools_known_to, visits_visible_to
 from server.console.access import person, standing_of
-from server.core.errors import NotFound, Text
+from server.console.inbox import notice_page
+from server.core.errors import Text
 from server.findings.models import Finding
 from server.findings.queries import findings_visible_to
 from server.grid.models import School, User
 from server.messaging.models import Notice
-from server.messaging.queries import inbox_of, notices_visible_to
-from server.messaging.reading import acknowledge, mark_read
+from server.messaging.queries import notices_visible_to
 
 Facts = list[tuple[Text, Any]]
 
@@ -52,7 +52,7 @@ class Login(LoginView):
     redirect_authenticated_user = True
 
     def get_default_redirect_url(self) -> str:
-        return reverse("channels")
+        return reverse("inbox")
 
 
 @never_cache
@@ -85,27 +85,18 @@ def _console_page(request: HttpRequest, row: Model) -> str:
 
 
 def _notice(request: HttpRequest, notice: Notice, user: User) -> HttpResponse:
-    """Who received it reads it by opening it, and confirms it by a button."""
-    delivery = inbox_of(user).filter(notice=notice).first()
-    if delivery is None:  # its author, or an office over its school
-        page = _console_page(request, notice)
-        if not page:
-            raise Http404
-        return redirect(page)
-    try:
-        if request.method == "POST":
-            delivery = acknowledge(notice_id=notice.pk, by=user)
-        elif delivery.read_at is None:
-            delivery = mark_read(notice_id=notice.pk, by=user)
-    except NotFound:
-        raise Http404 from None
+    """Who received it reads it here; its author, or an office over its school, sees its page."""
     subject = (
         reverse("go", args=[notice.subject_type, notice.subject_id])
         if notice.subject_id and notice.subject_type in VISIBLE
         else ""
     )
-    context = {"title": delivery.title, "notice": notice, "delivery": delivery, "subject": subject}
-    return render(request, "console/notice_read.html", context)
+    if shown := notice_page(request, notice, user, subject=subject):
+        return shown
+    page = _console_page(request, notice)
+    if not page:
+        raise Http404
+    return redirect(page)
 
 
 def _shown(row: Model) -> dict[str, Any]:

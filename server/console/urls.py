@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from server.console import going
 from server.console.channels import channels_page, group_deed, push_script, subscription
+from server.console.inbox import inbox, notice_file
 from server.console.pages import landing
 from server.console.talk import pages as talk
 
@@ -13,8 +14,6 @@ MESSAGE = "<uuid:id>/messages/<uuid:message_id>/"
 
 conversations = [
     path("", talk.index, name="conversations"),
-    path("login/", talk.Login.as_view(), name="conversations-login"),
-    path("logout/", talk.Logout.as_view(), name="conversations-logout"),
     path(ABOUT, talk.about, name="conversation-about"),
     path(f"{ABOUT}send/", talk.send_about, name="conversation-about-send"),
     path("<uuid:id>/", talk.show, name="conversation"),
@@ -33,6 +32,8 @@ urlpatterns = [
     path("login/", going.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(next_page="landing"), name="logout"),
     path("go/<slug:kind>/<uuid:id>", going.go, name="go"),
+    path("inbox/", inbox, name="inbox"),
+    path("inbox/<uuid:id>/files/<uuid:media_id>/", notice_file, name="notice-file"),
     path("channels/", channels_page, name="channels"),
     path("channels/groups/<uuid:group_id>/<slug:deed>/", group_deed, name="channels-deed"),
     path("push/worker.js", push_script, name="push-worker"),

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
 from django.http.response import HttpResponseBase
@@ -24,7 +23,6 @@ from django.utils.cache import patch_cache_control
 from django.utils.http import quote_etag
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from server.care.originals import open_original
@@ -63,25 +61,12 @@ POLL_SECONDS = 5
 View = Callable[..., HttpResponseBase]
 
 
-class Login(LoginView):
-    """For whoever has a log-in, office or not."""
-
-    template_name = "console/talk/login.html"
-    redirect_authenticated_user = True
-    extra_context = {"title": _lazy("登录")}
-    next_page = "conversations"
-
-
-class Logout(LogoutView):
-    next_page = "conversations-login"
-
-
 def for_people(view: View) -> View:
     """Log in first; what one may not see does not exist."""
 
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if isinstance(request.user, AnonymousUser):
-            return redirect(f"{reverse('conversations-login')}?next={request.path}")
+            return redirect(f"{reverse('login')}?next={request.path}")
         if not standing_of(request).enters:
             remember_roles(request.user)
         try:

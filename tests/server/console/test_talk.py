@@ -69,19 +69,19 @@ def test_carla_finds_no_page(cast, browser, of_school, path, visit, finding):
 def test_without_a_login_one_logs_in_and_comes_back(cast, of_school, path):
     client = Client()
     for address in (path, reverse("conversations")):
-        assert client.get(address).url == f"{reverse('conversations-login')}?next={address}"
+        assert client.get(address).url == f"{reverse('login')}?next={address}"
     assert client.post(f"{path}send/", {"text": "x"}).status_code == 302
     body = {"username": "principal", "password": PASSWORD, "next": path}
-    answer = client.post(reverse("conversations-login"), body)
+    answer = client.post(reverse("login"), body)
     assert answer.url == path
     page = client.get(path).content.decode()
     assert "/admin/" not in page
-    client.post(reverse("conversations-logout"))
+    client.post(reverse("logout"))
     assert client.get(path).status_code == 302
     wrong = {"username": "principal", "password": "no"}
-    assert "dx-note-red" in Client().post(reverse("conversations-login"), wrong).content.decode()
+    assert "dx-note-red" in Client().post(reverse("login"), wrong).content.decode()
     away = {"username": "principal", "password": PASSWORD, "next": "https://evil.example/"}
-    assert Client().post(reverse("conversations-login"), away).url == reverse("conversations")
+    assert Client().post(reverse("login"), away).url == reverse("inbox")
 
 
 def test_the_first_message_makes_the_conversation(cast, browser, visit):

@@ -115,8 +115,8 @@ def test_a_page_of_receipts_tells_device_and_clock_and_answers(
     cast, log_in, django_assert_max_num_queries
 ):
     questions = [{"kind": "number", "label": "人数"}]
+    _token, device = log_in(cast.principal, push="phone")
     notice = send(cast, requires="answer", questions=questions)
-    _token, device = log_in(cast.principal)
     ahead = clock.now() + timedelta(minutes=7)
     read_clock(device=device, device_time=ahead)
     answer(
