@@ -35,6 +35,7 @@ from server.console.admin.base import (
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
 from server.console.admin.escalation import escalation_tool
 from server.console.admin.links import page_link
+from server.console.admin.messaging import deliveries_seen_by
 from server.console.filters import Period
 from server.console.notices.export import receipts_workbook
 from server.console.notices.form import (
@@ -359,6 +360,7 @@ class NoticeAdmin(ScopedAdmin):
             "versions": row.versions.select_related("by").order_by("-number"),
             "reminders": row.reminders.select_related("created_by").order_by("-created_at"),
             "writes": self._writes(by, row),
+            "groups": deliveries_seen_by(by).filter(notice=row, group__isnull=False).order_by("id"),
         }
 
     def _board(self, request: HttpRequest, row: Notice) -> BoardShown:

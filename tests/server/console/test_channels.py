@@ -209,7 +209,7 @@ def test_who_guesses_passwords_is_locked_out_here_too(client, cast, settings):
 
 def test_a_login_leads_nowhere_else(client, cast):
     login = {"username": "principal", "password": cast.password, "next": "https://evil.example/"}
-    assert client.post("/login/", login)["Location"] == "/channels/"
+    assert client.post("/login/", login)["Location"] == "/inbox/"
 
 
 def test_an_office_lands_on_the_consoles_page(office, cast, finding, made_visit):

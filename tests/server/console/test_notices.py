@@ -22,6 +22,8 @@ from server.messaging.composing import Message, compose, recall
 from server.messaging.models import Notice, NoticeDraft, SavedAudience
 from server.messaging.queries import Audience
 from server.messaging.reading import answer, mark_read
+from server.messaging.sessions import set_push
+from tests.activities import device_of
 from tests.cast import Cast
 from tests.media_storage.pictures import jpeg
 
@@ -229,6 +231,7 @@ def test_reminding_recalling_and_correcting_by_button(office, cast: Cast):
 
 
 def test_the_export_holds_everything_as_text(office, cast: Cast):
+    set_push(device=device_of(cast.principal), provider="fcm", address="phone")
     User.objects.filter(pk=cast.principal.pk).update(name='=HYPERLINK("http://x")')
     notice = send(cast, requires="answer", questions=QUESTIONS)
     told = {"q1": "+1\x0b"}
@@ -245,7 +248,7 @@ def test_the_export_holds_everything_as_text(office, cast: Cast):
     assert line["=备注"] == "+1"
     assert line["阅读时间"]
     assert line["手机显示的阅读时间"] == f"{localtime(at):%Y-%m-%d %H:%M:%S}"
-    assert "在线提醒：已发送" in str(line["消息送达"])
+    assert "FCM 推送：已发送" in str(line["消息送达"])
     assert all(cell.data_type in ("s", "n") for row in sheet.iter_rows() for cell in row)
     assert not any(
         cell.data_type == "f" or (cell.data_type == "n" and cell.value is not None)
