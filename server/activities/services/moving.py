@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -130,20 +131,19 @@ def _tell_team(
 ) -> None:
     if joining:
         _tell(visit, "visit.assigned", joining, **_period(visit.activity))
-    if leaving:
-        _tell(visit, "visit.unassigned", leaving)
+    if leaving:  # without a subject: what they may not see any more cannot be opened
+        _tell(visit, "visit.unassigned", leaving, subject=None)
     if visit.activity.announced or visit.checked_in_at:
         _tell(visit, "visit.team_changed", contacts_of(visit.school), inspector=_names(team))
 
 
-def _tell(visit: Visit, event: str, recipients: Iterable[User], **words: str) -> None:
+def _tell(visit: Visit, event: str, recipients: Iterable[User], **words: Any) -> None:
     notify(
         event,
         recipients=recipients,
-        subject=("visit", visit.pk),
+        **{"subject": ("visit", visit.pk), **words},
         school=visit.school,
         activity=visit.activity.title,
-        **words,  # type: ignore[arg-type]  # all of them texts of the event
     )
 
 

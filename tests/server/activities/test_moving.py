@@ -105,6 +105,7 @@ def test_another_team_is_told_and_the_old_one_and_the_school(visit: Visit, cast:
         "visit.team_changed": ["白校长"],
     }
     assert list(visit.team.all()) == [cast.bruno]
+    assert Notice.objects.get(event="visit.unassigned").subject_id is None
     assert not visits_visible_to(cast.ada).filter(pk=visit.pk).exists()
     rows = Change.objects.filter(pk__gt=last, type="visit", object_id=visit.pk)
     assert {cast.ada.pk, cast.bruno.pk} <= set(rows.values_list("user_id", flat=True))

@@ -418,6 +418,8 @@ def test_a_row_whose_lease_was_lost_does_nothing(
     run()
     escalate(late)
     assert len(told()) == 1
+    assert Notice.objects.filter(event="escalation.unacknowledged").count() == 1
+    assert Escalation.objects.get().taken == 1
 
 
 @pytest.mark.django_db(transaction=True)
