@@ -157,8 +157,12 @@ def change(*, notice_id: UUID, by: User, message: Message) -> Notice:
         _must_be(notice, State.SCHEDULED)
         if not _differs(notice, content) and content["send_at"] == notice.send_at:
             return notice
-        content["state"] = State.SCHEDULED
-        content["send_at"] = content["send_at"] or clock.now()
+        content |= {
+            "state": State.SCHEDULED,
+            "send_at": content["send_at"] or clock.now(),
+            "sent_at": None,
+            "late_until": None,
+        }
         for name, value in content.items():
             setattr(notice, name, value)
         notice.save(update_fields=list(content))
