@@ -383,7 +383,7 @@ def _tell_of_change(notice: Notice) -> bool:
         row = _for_update(notice.id)
         if not row.change_untold:
             return False
-        told = Delivery.objects.filter(notice=row, channel=INBOX).order_by("recipient")
+        told = Delivery.objects.filter(notice=row, channel=INBOX).order_by("recipient_id")
         first = row.change_told_to is None
         if not first:
             told = told.filter(recipient__gt=row.change_told_to)
