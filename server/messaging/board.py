@@ -175,7 +175,7 @@ def recipients_by(notice: Notice, *, standing: str = "", words: str = "") -> Que
     if words:
         rows = rows.filter(_named(words))
     return rows.select_related("recipient", "read_by_device", "acknowledged_by_device").order_by(
-        "recipient"
+        "recipient_id"  # "recipient" would be the order of log-ins
     )
 
 

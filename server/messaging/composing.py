@@ -156,8 +156,12 @@ def change(*, notice_id: UUID, by: User, message: Message) -> Notice:
         _must_be(notice, State.SCHEDULED)
         if not _differs(notice, content) and content["send_at"] == notice.send_at:
             return notice
-        content["state"] = State.SCHEDULED
-        content["send_at"] = content["send_at"] or clock.now()
+        content |= {
+            "state": State.SCHEDULED,
+            "send_at": content["send_at"] or clock.now(),
+            "sent_at": None,
+            "late_until": None,
+        }
         for name, value in content.items():
             setattr(notice, name, value)
         notice.save(update_fields=list(content))
@@ -378,7 +382,7 @@ def _tell_of_change(notice: Notice) -> bool:
         row = _for_update(notice.id)
         if not row.change_untold:
             return False
-        told = Delivery.objects.filter(notice=row, channel=INBOX).order_by("recipient")
+        told = Delivery.objects.filter(notice=row, channel=INBOX).order_by("recipient_id")
         first = row.change_told_to is None
         if not first:
             told = told.filter(recipient__gt=row.change_told_to)

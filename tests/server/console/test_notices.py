@@ -14,10 +14,11 @@ from django.utils.timezone import localtime
 from openpyxl import load_workbook
 
 from media_storage.models import MediaObject
+from server.console.notices import export
 from server.core import clock, work
 from server.core.audit import AuditEntry
 from server.core.ids import new_id
-from server.grid.models import User
+from server.grid.models import Membership, User
 from server.messaging.composing import Message, compose, recall
 from server.messaging.models import Notice, NoticeDraft, SavedAudience
 from server.messaging.queries import Audience
@@ -260,6 +261,20 @@ def test_the_export_holds_everything_as_text(office, cast: Cast):
     assert only is not None
     assert [row[0] for row in only.iter_rows(min_row=2, values_only=True)] == ["安督学"]
     assert AuditEntry.objects.filter(action="notice.receipts_exported").count() == 2
+
+
+def test_the_export_holds_everybody_once_over_many_batches(office, cast: Cast, monkeypatch):
+    people = User.objects.bulk_create(User(username=f"p{9 - n}", name=f"人{n}") for n in range(9))
+    Membership.objects.bulk_create(
+        Membership(user=user, role="inspector", area=cast.far_town) for user in people
+    )
+    notice = send(cast, audience=Audience(areas=[cast.far_town.pk]))
+    monkeypatch.setattr(export, "BATCH", 3)
+    content = office.get(f"{BASE}{notice.pk}/export/").content
+    sheet = load_workbook(io.BytesIO(content)).active
+    assert sheet is not None
+    names = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
+    assert sorted(names) == sorted([*(user.name for user in people), "柯督学"])
 
 
 def test_another_office_sees_its_own_people_only_and_changes_nothing(office, group, cast: Cast):
