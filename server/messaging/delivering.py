@@ -34,7 +34,7 @@ from server.messaging.channels import (
 from server.messaging.channels.socket import hint
 from server.messaging.judging import Verdict, judge
 from server.messaging.models import ChatGroup, Delivery, Device, Hint, Notice
-from server.messaging.outbox import Result, record
+from server.messaging.outbox import Result, many, record
 from server.messaging.services import DELIVERIES, HINTS, NOTICES, expand
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def _without_killers(pump: work.Pump, rows: list[Delivery]) -> tuple[list[Delive
 def _load(rows: Sequence[Delivery]) -> None:
     """Notices and recipients of a batch: many rows of one notice read it once."""
     notices = Notice.objects.in_bulk({row.notice_id for row in rows})
-    people = User.objects.in_bulk({row.recipient_id for row in rows if row.recipient_id})
+    recipients = [row.recipient_id for row in rows if row.recipient_id]
+    people = {user.pk: user for user in User.objects.filter(pk__in=many(recipients))}
     groups = ChatGroup.objects.in_bulk({row.group_id for row in rows if row.group_id})
     for row in rows:
         row.notice = notices[row.notice_id]
