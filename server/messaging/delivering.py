@@ -37,7 +37,7 @@ from server.messaging.composing import progress, send_again_if_changed
 from server.messaging.judging import Verdict, judge
 from server.messaging.models import ChatGroup, Delivery, Device, Hint, Newcomer, Notice
 from server.messaging.newcomers import NEWCOMERS, admit_newcomer
-from server.messaging.outbox import Result, record
+from server.messaging.outbox import Result, many, record
 from server.messaging.services import DELIVERIES, HINTS, NOTICES
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,8 @@ def _without_killers(pump: work.Pump, rows: list[Delivery]) -> tuple[list[Delive
 def _load(rows: Sequence[Delivery]) -> None:
     """Notices and recipients of a batch: many rows of one notice read it once."""
     notices = Notice.objects.select_related("office").in_bulk({row.notice_id for row in rows})
-    people = User.objects.in_bulk({row.recipient_id for row in rows if row.recipient_id})
+    recipients = [row.recipient_id for row in rows if row.recipient_id]
+    people = {user.pk: user for user in User.objects.filter(pk__in=many(recipients))}
     groups = ChatGroup.objects.select_related("school__area", "area").in_bulk(
         {row.group_id for row in rows if row.group_id}
     )

@@ -19,6 +19,7 @@ from server.core import clock, work
 from server.core.ids import first_id_of
 from server.messaging.channels import channel_for
 from server.messaging.models import Delivery
+from server.messaging.outbox import many
 from server.messaging.providers import BATCH
 
 Address = tuple[UUID | None, str]
@@ -45,7 +46,7 @@ def fetch_more(pump: work.Pump, rows: Sequence[Delivery]) -> list[Delivery]:
         claimed[row.recipient_id] += 1
     people = [person for person in claimed if person is not None]
     due = Delivery.objects.filter(
-        recipient__in=people, channel=channel, work_due_at__lte=clock.now()
+        recipient__in=many(people), channel=channel, work_due_at__lte=clock.now()
     )
     merged = {row.recipient_id for row in rows if row.merged_into_id}
     crowded = [
@@ -126,7 +127,7 @@ def _recently_sent(
     moment = clock.now()
     lives = timedelta(hours=settings.DELIVERY_HOURS)
     sent = Delivery.objects.filter(
-        recipient__in={row.recipient_id for row in rows},
+        recipient__in=many([row.recipient_id for row in rows if row.recipient_id]),
         channel=rows[0].channel,
         id__gte=first_id_of(moment - lives),
         sent_at__gt=moment - timedelta(minutes=settings.DIGEST_MINUTES),

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from server.core import clock
 from server.messaging.models import Delivery, Notice
+from server.messaging.outbox import many
 from server.messaging.preferences import INTRUSIVE, default_preferences, preferences_of
 
 
@@ -72,7 +73,7 @@ def _read_by(rows: Sequence[Delivery]) -> set[tuple[UUID, UUID | None]]:
     """(notice, person) of those whose inbox says read."""
     read = Delivery.objects.filter(
         notice__in={row.notice_id for row in rows},
-        recipient__in={row.recipient_id for row in rows if row.recipient_id},
+        recipient__in=many([row.recipient_id for row in rows if row.recipient_id]),
         channel=Delivery.Channel.INBOX,
         read_at__isnull=False,
     )

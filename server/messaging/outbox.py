@@ -1,11 +1,12 @@
 """Rows of the outbox in bulk: writing the deliveries of many people, recording what became of a batch.
 
-The one seam of the two databases for it. PostgreSQL takes a column at a time (`unnest`), so that a
-thousand rows are one short statement and not a thousand lists of parameters.
+The one seam of the two databases for it. PostgreSQL takes a column of ids as one parameter (`unnest`),
+and what became of a batch as one JSON document: the driver's own lists cost more than the statement.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -174,25 +175,19 @@ def record(results: Iterable[Result]) -> int:
     results = sorted(results, key=lambda result: result.id)
     if not results:
         return 0
-    columns = [[_stored(result, name) for result in results] for name in _RESULT]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            kinds = [kind for _column, kind in _RESULT.values()]
-            told = [
-                array_of(column) if kind == "uuid" else column
-                for column, kind in zip(columns, kinds, strict=True)
-            ]
-            cursor.execute(_RECORD, told)
+            rows = [{name: _stored(result, name) for name in _RESULT} for result in results]
+            cursor.execute(_RECORD, [json.dumps(rows, default=str)])
             return int(cursor.rowcount)
-        adapt = [_adapters()[name] for name in _RESULT]
-        rows = [
-            [convert(value) for convert, value in zip(adapt, row, strict=True)]
-            for row in zip(*columns, strict=True)
+        adapt = _adapters()
+        given = [
+            [adapt[name](_stored(result, name)) for name in (*_SET, "id", "lease")]
+            for result in results
         ]
-        # The id and the lease come first in a result and last in the statement. One transaction:
-        # each row by itself would be a turn of the disk.
+        # One transaction: each row by itself would be a turn of the disk.
         with transaction.atomic():
-            cursor.executemany(_RECORD_ONE, [[*row[2:], *row[:2]] for row in rows])
+            cursor.executemany(_RECORD_ONE, given)
         return int(cursor.rowcount)
 
 
@@ -212,25 +207,28 @@ _RESULT = {
 }
 """Of each field of a result its column and PostgreSQL's type."""
 _LIMITS = {"reason": 500, "provider_id": 200, "error": 2000}
-_SET = [(name, column) for name, (column, _type) in _RESULT.items() if name not in ("id", "lease")]
+_SET = {name: column for name, (column, _type) in _RESULT.items() if column not in ("id", "")}
 
 _RECORD = f"""
     UPDATE messaging_delivery AS d
-    SET {", ".join(f"{column} = v.{name}" for name, column in _SET)}, work_lost = 0
-    FROM unnest({", ".join(f"%s::{kind}[]" for _column, kind in _RESULT.values())})
-        AS v ({", ".join(_RESULT)})
+    SET {", ".join(f"{column} = v.{name}" for name, column in _SET.items())}, work_lost = 0
+    FROM json_to_recordset(%s::json)
+        AS v ({", ".join(f"{name} {kind}" for name, (_column, kind) in _RESULT.items())})
     WHERE d.id = v.id AND d.work_due_at = v.lease
 """  # noqa: S608 - names of ours
 _RECORD_ONE = f"""
     UPDATE messaging_delivery
-    SET {", ".join(f"{column} = %s" for _name, column in _SET)}, work_lost = 0
+    SET {", ".join(f"{column} = %s" for column in _SET.values())}, work_lost = 0
     WHERE id = %s AND work_due_at = %s
 """  # noqa: S608 - as above
 
 
 def _stored(result: Result, name: str) -> Any:
     value = getattr(result, name)
-    return value[: _LIMITS[name]] if name in _LIMITS else value
+    if name not in _LIMITS:
+        return value
+    # What a provider answers may be anything; text of a database cannot hold a NUL.
+    return str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")[: _LIMITS[name]]
 
 
 def _adapters() -> dict[str, Any]:

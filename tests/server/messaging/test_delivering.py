@@ -85,8 +85,8 @@ def test_a_killed_worker_does_not_make_two_digests_of_one(cast, log_in, fcm, wor
     _kill_a_worker_before_it_records()
     tell(cast.ada, title="后来的")  # is no reason to make another digest of the same five
     worker.drain(later=61)
-    digests = [text for text in fcm.shown().values() if text["title"] == "5 条新通知"]
-    assert len(digests) == 1
+    shown = sorted(text["title"] for text in fcm.shown().values())
+    assert shown == ["5 条新通知", "后来的"]
     rows = Delivery.objects.filter(channel="fcm").exclude(notice__params__title="后来的")
     assert set(rows.values_list("state", flat=True)) == {"sent"}
 
@@ -272,6 +272,17 @@ def test_a_token_that_another_person_has_registered_gets_nothing_of_the_firsts(
     tell(cast.bruno)
     worker.drain()
     assert {each["token"] for each in fcm.accepted} == {"token of ada", "token of bruno"}
+
+
+def test_a_phone_whose_new_owner_is_pushed_too_gets_nothing_of_the_formers(
+    pushed, cast, fcm, worker, log_in
+):
+    notice = tell(cast.ada)
+    _token, device = log_in(cast.bruno, cast.ada.devices.get().id)
+    set_push(device=device, provider="fcm", address="token of ada")
+    worker.drain()
+    assert push_of(notice).state == "dead"
+    assert fcm.received == []
 
 
 def test_an_address_that_is_not_the_recipients_says_nothing_about_the_provider(
@@ -514,9 +525,11 @@ def test_everything_about_a_result_is_recorded(pushed, cast, worker):
     assert stored == (3, "away", moment, moment, 0)
 
 
-def test_a_long_reason_is_cut_to_what_the_column_holds(pushed, cast, fcm, worker, monkeypatch):
+def test_a_reason_of_any_length_and_kind_is_cut_to_what_the_column_holds(
+    pushed, cast, fcm, worker, monkeypatch
+):
     def refuse(_self, _delivery):
-        raise PermanentFailure("长" * 3000)
+        raise PermanentFailure("\0" + "长" * 3000)
 
     monkeypatch.setattr(type(channels.channel_for("fcm")), "send", refuse)
     notice = tell(cast.ada)

@@ -281,6 +281,15 @@ def test_two_workers_on_the_same_batch_tell_nobody_twice(cast, crowd):
     assert notice.deliveries.filter(channel="inbox").count() == len(people)
 
 
+def test_a_batch_that_another_worker_has_told_meanwhile_is_left_alone(cast, crowd):
+    notice = send(cast.office, Audience(areas=[cast.town.pk], roles=["inspector"]))
+    people = sorted(User.objects.filter(username__startswith="p1").values_list("pk", flat=True))
+    services._tell_batch(notice, people)
+    services._tell_batch(notice, people)
+    assert Hint.objects.count() == 1
+    assert len(changes()) == len(people)
+
+
 # ---- reading --------------------------------------------------------------------------------
 
 
