@@ -7,7 +7,7 @@ Announcements, which are about no school, are said in the groups that asked for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from django.conf import settings
@@ -23,33 +23,35 @@ from server.messaging.vapid import VapidUnusable, public_key
 Channel = Delivery.Channel
 
 
-def rows_for(notice: Notice, user_ids: list[UUID]) -> list[Delivery]:
+def rows_for(notice: Notice, user_ids: Sequence[UUID]) -> list[Delivery]:
     """The deliveries of a notice to these people and their groups, not saved yet."""
     return [
         *(_inbox_row(notice, user_id) for user_id in user_ids),
         *(_person_row(notice, user_id, Channel.SOCKET) for user_id in user_ids),
         *(
-            _person_row(notice, user_id, channel, address=str(device_id))
-            for user_id, channel, device_id in _devices(user_ids)
+            _person_row(notice, user_id, channel, address=address)
+            for user_id, channel, address in addresses_of(notice, user_ids)
         ),
-        *(_person_row(notice, user_id, Channel.MAIL) for user_id in _with_mail(user_ids)),
-        *(_person_row(notice, user_id, Channel.SMS) for user_id in _with_phone(notice, user_ids)),
-        *(_group_row(notice, group_id) for group_id in _groups(notice, user_ids)),
+        *(_group_row(notice, group_id) for group_id in groups_of(notice, user_ids)),
     ]
 
 
 # ---- people ----------------------------------------------------------------------------------
 
 
-def _devices(user_ids: list[UUID]) -> Iterable[tuple[UUID, str, UUID]]:
-    """(person, channel, device) of every device of theirs that a push can reach now."""
-    return Device.objects.filter(
+def addresses_of(notice: Notice, user_ids: Sequence[UUID]) -> Iterator[tuple[UUID, str, str]]:
+    """(person, channel, address) of every way besides inbox and socket that reaches them now."""
+    devices = Device.objects.filter(
         user__in=user_ids,
         push_provider__in=providers(),
         push_disabled_at=None,
         revoked_at=None,
         token_expires_at__gt=clock.now(),
-    ).values_list("user_id", "push_provider", "id")
+    )
+    for user_id, provider, device_id in devices.values_list("user_id", "push_provider", "id"):
+        yield user_id, provider, str(device_id)
+    yield from ((user_id, Channel.MAIL, "") for user_id in _with_mail(user_ids))
+    yield from ((user_id, Channel.SMS, "") for user_id in _with_phone(notice, user_ids))
 
 
 def providers() -> list[str]:
@@ -70,13 +72,13 @@ def web_push_key() -> str:
         return ""
 
 
-def _with_mail(user_ids: list[UUID]) -> Iterable[UUID]:
+def _with_mail(user_ids: Sequence[UUID]) -> Iterable[UUID]:
     if not settings.MAIL_URL:
         return ()
     return User.objects.filter(pk__in=user_ids).exclude(email="").values_list("pk", flat=True)
 
 
-def _with_phone(notice: Notice, user_ids: list[UUID]) -> Iterable[UUID]:
+def _with_phone(notice: Notice, user_ids: Sequence[UUID]) -> Iterable[UUID]:
     """A text message costs money and wakes people: only where it cannot wait."""
     if not settings.SMS_URL or not notice.kind.urgent:
         return ()
@@ -86,12 +88,13 @@ def _with_phone(notice: Notice, user_ids: list[UUID]) -> Iterable[UUID]:
 # ---- groups ----------------------------------------------------------------------------------
 
 
-def _groups(notice: Notice, user_ids: list[UUID]) -> Iterable[UUID]:
+def groups_of(notice: Notice, user_ids: Sequence[UUID]) -> Iterable[UUID]:
+    """The chat groups that hear of a notice to these people."""
     groups = ChatGroup.objects.filter(enabled=True, deleted_at=None)
     return groups.filter(_concerned(notice, user_ids)).values_list("pk", flat=True)
 
 
-def _concerned(notice: Notice, user_ids: list[UUID]) -> Q:
+def _concerned(notice: Notice, user_ids: Sequence[UUID]) -> Q:
     # From the people to their places, not from every group there is: it is asked once per batch.
     told = Membership.objects.filter(in_term(), user__in=user_ids)
     contacts = Q(school__in=told.filter(role=Role.SCHOOL_CONTACT).values("school"))
