@@ -27,10 +27,10 @@ from server.messaging.channels import robots
 from server.messaging.channels.texts import Text
 from server.messaging.models import ChatGroup
 
-ADDED = audit_action("chat_group.added", gettext_lazy("添加群聊机器人"))
-CHANGED = audit_action("chat_group.changed", gettext_lazy("修改群聊设置"))
-TESTED = audit_action("chat_group.tested", gettext_lazy("测试群聊机器人"))
-DELETED = audit_action("chat_group.deleted", gettext_lazy("删除群聊机器人"))
+ADDED = audit_action("group.added", gettext_lazy("添加群聊机器人"))
+CHANGED = audit_action("group.changed", gettext_lazy("修改群聊设置"))
+TESTED = audit_action("group.tested", gettext_lazy("测试群聊机器人"))
+DELETED = audit_action("group.deleted", gettext_lazy("删除群聊机器人"))
 
 TEST_EVERY_SECONDS = 10
 MOST_PER_PLACE = 10

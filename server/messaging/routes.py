@@ -24,6 +24,8 @@ from server.messaging.vapid import VapidUnusable, public_key
 Channel = Delivery.Channel
 Address = tuple[str, str]
 """A channel, and what tells a person's addresses in it apart."""
+AT_LARGE = {"areas", "schools", "roles", "stages", "activities"}
+"""The parts of an audience that name nobody."""
 
 
 # ---- people ----------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def _concerned(notice: Notice, user_ids: Sequence[UUID]) -> Q:
     told = Membership.objects.filter(in_term(), user__in=many(user_ids))
     contacts = Q(school__in=told.filter(role=Role.SCHOOL_CONTACT).values("school"))
     officers = Q(area__in=told.filter(role__in=OFFICES).values("area"))
-    if notice.event == "announcement":
+    if notice.event.partition(".")[0] == "announcement":
         if not _is_public(notice):
             return Q(pk__in=[])
         return (contacts | officers) & Q(takes_announcements=True)
@@ -103,7 +105,6 @@ def _concerned(notice: Notice, user_ids: Sequence[UUID]) -> Q:
 
 
 def _is_public(notice: Notice) -> bool:
-    """An announcement to areas and schools; one to people by name is between them and the office."""
-    audience = notice.audience or {}
-    wide = audience.get("areas") or audience.get("schools") or audience.get("roles")
-    return notice.event == "announcement" and bool(wide) and not audience.get("people")
+    """To areas and schools at large; what names anybody in another way is between them and the office."""
+    named = {name for name, values in (notice.audience or {}).items() if values}
+    return bool(named) and named <= AT_LARGE

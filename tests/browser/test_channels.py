@@ -14,7 +14,9 @@ import pytest
 from django.db import connections
 from playwright.sync_api import Browser, CDPSession, sync_playwright
 
-from server.messaging.models import ChatGroup, Device
+from server.core import clock
+from server.findings.services import raise_finding
+from server.messaging.models import ChatGroup, Device, Notice
 from tests.browser.watching import FLAGS, SCREENSHOTS, SIZES, Watched
 from tests.cast import Cast
 from tests.fakes.vendors import RobotServer
@@ -65,6 +67,26 @@ def test_a_school_sets_up_its_group_and_sees_what_the_platform_says(
     content = page.content()
     assert "a1b2" not in content
     assert "SEC-wrong" not in content
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_link_in_a_group_chat_opens_the_finding_and_the_notice(size, chrome, live_server, cast):
+    finding, _created = raise_finding(
+        finding_id=uuid4(),
+        by=cast.office,
+        school_id=cast.school.pk,
+        title="食堂留样不足 48 小时，标签上没有留样人和时间",
+        due_on=clock.today(),
+    )
+    watched = Watched(chrome, live_server.url, size)
+    enter(watched, cast, "principal", f"/go/finding/{finding.pk}")
+    assert finding.title in watched.page.inner_text("main")
+    watched.look("go-finding")
+    notice = Notice.objects.get(subject_id=finding.pk)
+    page = watched.open(f"/go/notice/{notice.pk}", "go-notice")
+    page.click("text=确认收到")
+    page.wait_for_selector("text=已确认收到")
+    watched.look("go-notice-confirmed")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -9,22 +9,27 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from server.core import clock
 from server.core.outbound import Answer, NoAnswer, get, post
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.messaging.channels import AddressGone, Sent
 from server.messaging.channels.devices import device_of
 from server.messaging.channels.texts import cut, in_json, text_of
-from server.messaging.models import Delivery, Device
+from server.messaging.models import Delivery, Device, Ticket
 
 OPTIONS = {"ttl_hours", "apns_production", "scheme"}
 BODY_BYTES = 600
 TITLE_BYTES = 150
 """JPush takes 4000 bytes all in all, of which three kinds of phones have their own parts."""
+
+CID_LIFE = timedelta(hours=20)
+"""JPush forgets a cid after a day."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +87,12 @@ class JPushChannel:
 
         JPush accepts only those that it gave out, and sends once for each within a day.
         """
-        if delivery.provider_id and delivery.work_attempts > 1:  # a dead one's new life: a new cid
-            return delivery.provider_id
+        moment = clock.now()
+        if delivery.work_attempts > 1:  # else a new life of a dead one: a new message
+            fresh = Ticket.objects.filter(delivery=delivery, taken_at__gt=moment - CID_LIFE)
+            kept = fresh.values_list("text", flat=True).first()
+            if kept:
+                return kept
         try:
             answer = get(f"{self.base}/v3/push/cid?count=1", self._headers)
         except NoAnswer as error:
@@ -91,9 +100,11 @@ class JPushChannel:
         given = answer.document.get("cidlist")
         if answer.status != 200 or not isinstance(given, list) or not given:
             raise _failure(answer, "")
-        delivery.provider_id = str(given[0])[:200]
-        Delivery.objects.filter(pk=delivery.pk).update(provider_id=delivery.provider_id)
-        return delivery.provider_id
+        cid = str(given[0])[:200]
+        Ticket.objects.update_or_create(
+            delivery=delivery, defaults={"text": cid, "taken_at": moment}
+        )
+        return cid
 
     def _message(self, delivery: Delivery, registration_id: str) -> dict[str, Any]:
         notice = delivery.notice

@@ -18,6 +18,7 @@ from server.messaging.models.notices import Delivery, Notice
 from server.messaging.models.preferences import Habit, HabitsUntil, Preference
 from server.messaging.models.providers import Provider
 from server.messaging.models.reminders import Reminder
+from server.messaging.models.tickets import Ticket
 from server.messaging.models.wording import EventWording
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "Provider",
     "Reminder",
     "SavedAudience",
+    "Ticket",
 ]

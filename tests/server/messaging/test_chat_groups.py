@@ -87,7 +87,7 @@ def test_the_same_again_is_the_same_group_and_other_content_a_conflict(cast, res
     group = add(cast.principal, school_id=cast.school.pk)
     again = add(cast.principal, school_id=cast.school.pk, group_id=group.pk)
     assert again == group
-    assert AuditEntry.objects.filter(action="chat_group.added").count() == 1
+    assert AuditEntry.objects.filter(action="group.added").count() == 1
     with pytest.raises(ContentConflict):
         add(cast.principal, WEBHOOK + "9", school_id=cast.school.pk, group_id=group.pk)
 
@@ -156,7 +156,7 @@ def test_a_failed_test_says_what_to_mend(cast, robots):
     assert group.test_passed is False
     assert "加签" in group.test_answer
     assert "310000" in group.test_answer
-    entry = AuditEntry.objects.get(action="chat_group.tested")
+    entry = AuditEntry.objects.get(action="group.tested")
     assert entry.details["passed"] is False
 
 
@@ -178,7 +178,7 @@ def test_turning_off_and_on_again_is_told_with_the_name(cast, robots):
     group = set_chat_group(group_id=group.pk, by=cast.principal, enabled=True)
     assert (group.enabled, group.disabled_reason) == (True, "")
     set_chat_group(group_id=group.pk, by=cast.principal, enabled=True)
-    assert AuditEntry.objects.filter(action="chat_group.changed").count() == 2
+    assert AuditEntry.objects.filter(action="group.changed").count() == 2
 
 
 def test_a_deleted_group_forgets_its_robot_and_keeps_what_was_delivered(cast, robots):
@@ -201,10 +201,10 @@ def test_no_secret_reaches_the_audit_log_the_log_or_the_database(cast, robots, c
         delete_chat_group(group_id=group.pk, by=cast.principal)
     entries = AuditEntry.objects.filter(object_type="chat_group", object_id=group.pk)
     assert {entry.action for entry in entries} == {
-        "chat_group.added",
-        "chat_group.tested",
-        "chat_group.changed",
-        "chat_group.deleted",
+        "group.added",
+        "group.tested",
+        "group.changed",
+        "group.deleted",
     }
     assert {entry.school_id for entry in entries} == {cast.school.pk}
     group.refresh_from_db()

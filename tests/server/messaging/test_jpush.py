@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -10,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from server.core import work
 from server.core.work import PermanentFailure, TemporaryFailure
 from server.messaging.channels import AddressGone, channel_for
-from server.messaging.models import Delivery
+from server.messaging.models import Delivery, Ticket
 from tests.server.messaging.worlds import World, world_of
 
 
@@ -44,7 +45,7 @@ def test_a_worker_that_died_after_sending_repeats_the_cid_and_no_message(world, 
     row = claimed(world.make(), attempts=1)
     channel_for("jpush").send(row)
     again = claimed(row, attempts=2)
-    assert again.provider_id.startswith("app-key-")
+    assert again.ticket.text.startswith("app-key-")
     channel_for("jpush").send(again)
     assert len(world.server.requests) == 2
     assert len(world.server.sent) == 1
@@ -65,6 +66,15 @@ def test_an_answer_that_broke_off_is_repeated_without_a_double(world):
     server._push = honest
     channel_for("jpush").send(claimed(row, attempts=2))
     assert len(server.sent) == 1
+
+
+def test_a_cid_that_jpush_has_forgotten_is_not_used_again(world):
+    row = claimed(world.make(), attempts=1)
+    channel_for("jpush").send(row)
+    old = Ticket.objects.get()
+    Ticket.objects.update(taken_at=old.taken_at - timedelta(hours=21))
+    channel_for("jpush").send(claimed(row, attempts=2))
+    assert Ticket.objects.get().text != old.text
 
 
 def test_the_new_life_of_a_dead_one_is_a_new_message(world):
