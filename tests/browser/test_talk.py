@@ -56,7 +56,9 @@ def test_an_office_and_a_school_talk(
     expect(ours.locator(".dx-said")).to_contain_text("照片见下", timeout=10_000)
     expect(ours.locator(".dx-mention")).to_have_count(1)
 
-    work.drain_all()
+    work.drain_all()  # the photo is looked into, and shows itself on both open pages
+    for page in (ours, theirs):
+        expect(page.locator(".dx-thumb img")).to_have_count(1, timeout=10_000)
     ours.fill("#text", "收到，请补充说明。")
     ours.click(".dx-write [type=submit]")
     expect(theirs.locator(".dx-said:not(.dx-mine)")).to_contain_text("请补充", timeout=10_000)
@@ -64,7 +66,6 @@ def test_an_office_and_a_school_talk(
     expect(theirs.locator(".dx-day")).to_have_count(1)
 
     ours.reload()
-    expect(ours.locator(".dx-thumb img")).to_have_count(1)
     office.look("talk-office")
     ours.locator(".dx-mine").hover()
     ours.locator(".dx-mine").get_by_text("撤回").click()

@@ -30,7 +30,7 @@ THUMB = 240
 
 @dataclass(frozen=True)
 class File:
-    """A file of a bubble. `kind`: picture, audio or file; without an address it is not to be had yet."""
+    """A file of a bubble. `kind`: picture, audio or file; `pending`: it is not to be had yet."""
 
     kind: str
     name: str
@@ -39,6 +39,7 @@ class File:
     width: int = 0
     height: int = 0
     about: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Bubble:
     may_withdraw: bool
     first_unread: bool = False
     line: str = ""
+
+    @property
+    def pending(self) -> bool:
+        return any(file.pending for file in self.files)
 
     @property
     def pictures(self) -> list[File]:
@@ -136,7 +141,7 @@ def _file_of(file: MessageFile) -> File:
     facts: Any = getattr(media, "facts", None)
     about = _length(facts.duration_ms) if facts and facts.duration_ms is not None else ""
     if media.state != State.READY:
-        return File("file", media.filename, about=str(State(media.state).label))
+        return _pending(media)
     plays = media.content_type.startswith("audio/") and media.content_type != "audio/amr"
     if plays:
         return File("audio", media.filename, readable_url(media, base_url=""), about=about)
@@ -145,11 +150,16 @@ def _file_of(file: MessageFile) -> File:
     return File("file", media.filename, opens, about=about)
 
 
+def _pending(media: MediaObject) -> File:
+    words = str(State(media.state).label)
+    return File("file", media.filename, about=words, pending=media.state != State.READY)
+
+
 def _picture_of(media: MediaObject) -> File:
     made = {each.name: each for each in media.renditions.all()}
     small, large = made.get(Rendition.Name.SMALL), made.get(Rendition.Name.LARGE)
     if small is None:
-        return File("file", media.filename, about=str(State(media.state).label))
+        return _pending(media)
     # The place is kept before the picture is there: the page must not move under its reader.
     scale = min(1.0, THUMB / max(small.width, small.height, 1))
     return File(

@@ -11,6 +11,8 @@ if (talk) {
   let last = Number(talk.dataset.last);
   let etag = "";
   let busy = false;
+  const PATIENCE = 24;
+  let patience = PATIENCE;
 
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   const toEnd = () => {
@@ -57,20 +59,26 @@ if (talk) {
     busy = true;
     try {
       let more = true;
+      // A file that was not there yet: everything from its message on is fetched again, for a while.
+      const waiting = patience > 0 && log.querySelector("[data-pending]");
+      let from = waiting ? Number(waiting.dataset.number) - 1 : last;
+      if (waiting) patience -= 1;
       while (more) {
-        const headers = etag ? { "If-None-Match": etag } : {};
-        const response = await fetch(`${talk.dataset.more}?after=${last}`, { headers, cache: "no-store" });
+        const headers = etag && !waiting ? { "If-None-Match": etag } : {};
+        const response = await fetch(`${talk.dataset.more}?after=${from}`, { headers, cache: "no-store" });
         if (response.status !== 200) break;
         const answer = await response.json();
         const follow = atEnd();
         // Only what was asked for with this place may be answered with 304.
-        etag = answer.last === last ? response.headers.get("ETag") : "";
+        etag = answer.last === last && from === last ? response.headers.get("ETag") : "";
+        if (answer.last > from) add(answer, "after");
         if (answer.last > last) {
-          add(answer, "after");
           last = answer.last;
+          patience = PATIENCE;
           if (follow) toEnd();
           tellRead();
         }
+        from = answer.last;
         more = answer.has_more;
       }
     } catch {
