@@ -27,6 +27,7 @@ from server.findings.services import raise_finding
 from server.grid.models import User
 from server.messaging.models import Device
 from server.receipts.models import DayHead
+from server.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.activities import device_of
 from tests.cast import Cast, add_person, add_school, appoint
 from tests.server.console.conftest import fill_in
@@ -54,6 +55,8 @@ MODELS = [
     "messaging.device",
     "messaging.notice",
     "receipts.dayhead",
+    "webhooks.webhookdelivery",
+    "webhooks.webhookendpoint",
 ]
 
 
@@ -74,6 +77,7 @@ def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
     take_care(cast, made_visit)
     close_days()
+    follow_outside(cast)
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
     )
@@ -135,6 +139,28 @@ def close_days() -> None:
         )
 
 
+def follow_outside(cast: Cast) -> None:
+    """An endpoint of the county, and an event that waits to be sent to it."""
+    endpoint = WebhookEndpoint.objects.create(
+        area=cast.county,
+        url="https://portal.example/",
+        events=["visit.completed.v1"],
+        secret="sealed",
+        created_by=cast.office,
+        responsible=cast.office,
+    )
+    event = WebhookEvent.objects.create(
+        id=uuid4(),
+        type="visit.completed.v1",
+        subject_type="visit",
+        subject_id=uuid4(),
+        area_path=cast.county.path,
+        occurred_at=now(),
+        payload={},
+    )
+    WebhookDelivery.objects.create(endpoint=endpoint, event=event, subject_id=event.subject_id)
+
+
 def refuse(by: User) -> None:
     """Something that a phone of this person sent in vain."""
     keep_refused(
@@ -144,6 +170,7 @@ def refuse(by: User) -> None:
 
 def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
+    follow_outside(cast)
     refuse(cast.bruno)
     close_days()
     for n in range(4):
