@@ -21,6 +21,7 @@ need radosgw radosgw
 need chromium chromium chromium-browser
 need gettext msgfmt
 need ffmpeg ffmpeg
+if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; then missing="$missing python3-aiosmtpd"; fi
 if [ -z "$(find /usr/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts" -name 'NotoSansCJK*' 2>/dev/null | head -n 1)" ]; then
     missing="$missing fonts-noto-cjk"
 fi

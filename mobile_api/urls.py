@@ -8,6 +8,7 @@ from mobile_api.problems import unknown_address
 from mobile_api.views import (
     activities,
     care,
+    chat_groups,
     devices,
     findings,
     flags,
@@ -52,6 +53,12 @@ v1: list[URLPattern | URLResolver] = [
     path("sync", sync.SyncView.as_view()),
     path("schools", schools.SchoolsView.as_view()),
     path("schools/<uuid:id>", schools.SchoolView.as_view()),
+    path("schools/<uuid:id>/chat-groups", chat_groups.ChatGroupsView.as_view()),
+    path("schools/<uuid:id>/chat-groups/<uuid:group_id>", chat_groups.ChatGroupView.as_view()),
+    path(
+        "schools/<uuid:id>/chat-groups/<uuid:group_id>/test",
+        chat_groups.ChatGroupTestView.as_view(),
+    ),
     path("instruments", instruments.InstrumentsView.as_view()),
     path("instruments/<name:form_id>", instruments.InstrumentView.as_view()),
     path("instruments/<name:form_id>/publish", instruments.PublishView.as_view()),

@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from mobile_api.serializers.chat_groups import ChatGroupBrief
 from mobile_api.serializers.common import PersonBrief, PhoneMoment, SchoolBrief, Shape
 from server.grid.models import Membership
 from server.messaging.models import Delivery
@@ -83,7 +84,8 @@ class SentOut(Shape):
 
 class DeliveryOut(Shape):
     id = serializers.UUIDField()
-    recipient = PersonBrief()
+    recipient = PersonBrief(allow_null=True, help_text="Null where it went to a chat group.")
+    group = ChatGroupBrief(allow_null=True)
     channel = serializers.ChoiceField(choices=Delivery.Channel.choices)
     state = serializers.ChoiceField(choices=Delivery.State.choices)
     reason = serializers.CharField(help_text="Why it failed.")

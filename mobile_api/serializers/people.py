@@ -60,6 +60,9 @@ class AppSettingsOut(Shape):
     max_upload_bytes = serializers.IntegerField()
     sync_limit = serializers.IntegerField()
     inbox_url = serializers.CharField(help_text="Web socket that hints at news.")
+    webpush_key = serializers.CharField(
+        help_text="`applicationServerKey` for PushManager.subscribe; empty: no Web Push here."
+    )
 
 
 class OpenRosaOut(Shape):
@@ -100,7 +103,10 @@ class DeviceOut(Shape):
 
 
 class PushIn(Shape):
-    """Where to push. An empty provider ends it. FCM: its `token`; Web Push: its `subscription`."""
+    """Where to push; an empty provider ends it.
+
+    FCM: its `token`; JPush: its registration id as `token`; Web Push: its `subscription`.
+    """
 
     provider = serializers.ChoiceField(choices=Device.PushProvider.choices, allow_blank=True)
     token = serializers.CharField(required=False, allow_blank=True, max_length=2048)

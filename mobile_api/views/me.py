@@ -12,6 +12,7 @@ from mobile_api.serializers.people import MeOut
 from mobile_api.views.base import PhoneView
 from server.grid.queries import roles_of
 from server.messaging.odk import key_url, settings_qr
+from server.messaging.routes import web_push_key
 
 
 class MeView(PhoneView):
@@ -39,4 +40,5 @@ def app_settings(base_url: str) -> dict[str, object]:
         "max_upload_bytes": settings.MAX_UPLOAD_BYTES,
         "sync_limit": MAX_LIMIT,
         "inbox_url": base_url.replace("http", "ws", 1) + "/ws/v1/inbox",
+        "webpush_key": web_push_key(),
     }

@@ -5,16 +5,21 @@ Errors stop every management command, and `refuse_unfit_start` every server proc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import SystemCheckError
 from django.db.utils import DatabaseError
 
 from server.core.secrets import KeysUnusable, given_keys
+from server.messaging.channels import channel_for
+from server.messaging.vapid import VapidUnusable, given_key
 from server.receipts.keys import KeyUnusable, given_seeds
 
 STORE_SCHEMES = ("folder", "s3")
@@ -64,6 +69,45 @@ def limits_of_evidence_make_sense(**kwargs: Any) -> Sequence[CheckMessage]:
         if getattr(settings, name) < 0
     ]
     return errors
+
+
+@register(Tags.compatibility)
+def channels_are_understood(**kwargs: Any) -> Sequence[CheckMessage]:
+    """E021: a channel that is set up can work, and the lists of addresses are lists of addresses."""
+    errors: list[CheckMessage] = []
+    for name, url in (
+        ("jpush", settings.JPUSH_URL),
+        ("mail", settings.MAIL_URL),
+        ("sms", settings.SMS_URL),
+    ):
+        try:
+            if url:
+                channel_for(name)
+        except ImproperlyConfigured as error:
+            errors.append(Error(str(error), id="duxue.E021"))
+    try:
+        given_key()
+    except VapidUnusable as error:
+        errors.append(Error(str(error), id="duxue.E021"))
+    errors += [
+        Error(f"OUTBOUND_PRIVATE_NETWORKS: {each!r} is no network.", id="duxue.E021")
+        for each in settings.OUTBOUND_PRIVATE_NETWORKS
+        if not _is_network(each)
+    ]
+    errors += [
+        Error(f"ROBOT_HOSTS: {each!r} is not wecom=https://host or the like.", id="duxue.E021")
+        for each in settings.ROBOT_HOSTS
+        if not re.fullmatch(r"(wecom|dingtalk|feishu)=https?://[^/@?#]+", each)
+    ]
+    return errors
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 @register(Tags.security)

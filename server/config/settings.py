@@ -332,6 +332,7 @@ SPECTACULAR_SETTINGS = {
         "ExportState": "server.care.models.Export.State",
         "KindEnum": "server.activities.models.Activity.Kind",
         "ReceiptKind": "server.receipts.models.Receipt.Kind",
+        "ChatGroupKind": "server.messaging.models.ChatGroup.Kind",
         "DeliveryState": "server.messaging.models.Delivery.State",
         "WebhookState": "server.webhooks.models.WebhookEndpoint.State",
         "WebhookDeliveryState": "server.webhooks.models.WebhookDelivery.State",
@@ -452,6 +453,12 @@ UNFOLD = {
                 "items": [
                     _nav(pgettext_lazy("list", "通知"), "campaign", "messaging_notice_changelist"),
                     _nav(_("送达记录"), "mark_email_read", "messaging_delivery_changelist"),
+                    _nav(pgettext_lazy("list", "群聊"), "forum", "messaging_chatgroup_changelist"),
+                    {
+                        "title": _("浏览器通知"),
+                        "icon": "notifications_active",
+                        "link": reverse_lazy("channels"),
+                    },
                     _nav(
                         pgettext_lazy("list", "设备"), "smartphone", "messaging_device_changelist"
                     ),
@@ -489,5 +496,6 @@ LOGGING = {
         "django_tasks": {"level": "WARNING"},
         "django_tasks_db": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},  # below, it writes addresses, and a robot's is a secret
     },
 }

@@ -8,7 +8,8 @@ class MessagingConfig(AppConfig):
     verbose_name = _("通知")
 
     def ready(self) -> None:
-        from server.messaging import chat_groups, delivering
+        from server.messaging import browsers, chat_groups, delivering
 
         delivering.register()
         chat_groups.register()
+        browsers.register()

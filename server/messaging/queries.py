@@ -78,7 +78,7 @@ def deliveries_of(notice_id: UUID, by: User) -> QuerySet[Delivery]:
         raise NotFound
     return (
         Delivery.objects.filter(notice_id=notice_id)
-        .select_related("recipient", "read_by_device")
+        .select_related("recipient", "group", "read_by_device")
         .order_by("id")
     )
 

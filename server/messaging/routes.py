@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from server.core import clock
 from server.core.ids import new_id
@@ -92,14 +92,17 @@ def _groups(notice: Notice, user_ids: list[UUID]) -> Iterable[UUID]:
 
 
 def _concerned(notice: Notice, user_ids: list[UUID]) -> Q:
+    # From the people to their places, not from every group there is: it is asked once per batch.
     told = Membership.objects.filter(in_term(), user__in=user_ids)
-    contacts = Exists(told.filter(role=Role.SCHOOL_CONTACT, school=OuterRef("school")))
-    officers = Exists(told.filter(role__in=OFFICES, area=OuterRef("area")))
-    if notice.school_id is not None:
-        return Q(contacts, school=notice.school_id) | Q(officers)
-    if _is_public(notice):
-        return Q(contacts, takes_announcements=True) | Q(officers, takes_announcements=True)
-    return Q(officers, school=None) if notice.event != "announcement" else Q(pk__in=[])
+    contacts = Q(school__in=told.filter(role=Role.SCHOOL_CONTACT).values("school"))
+    officers = Q(area__in=told.filter(role__in=OFFICES).values("area"))
+    if notice.event == "announcement":
+        if not _is_public(notice):
+            return Q(pk__in=[])
+        return (contacts | officers) & Q(takes_announcements=True)
+    if notice.school_id is None:
+        return officers
+    return contacts & Q(school=notice.school_id) | officers
 
 
 def _is_public(notice: Notice) -> bool:

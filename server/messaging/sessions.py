@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from server.core.standing import StandingQuery
 from server.grid.models import User
 from server.messaging.channels.socket import end_connections
 from server.messaging.models import Device
+from server.messaging.subscriptions import EndpointRefused, NoSubscription, checked_subscription
 
 ODK_DEVICE = "ODK Collect"
 OPENROSA_REALM = "Duxue"
@@ -390,6 +392,8 @@ def set_push(*, device: Device, provider: str, address: str) -> None:
     if provider not in Device.PushProvider.values or bool(provider) != bool(address):
         problem = Problem("/provider", "invalid", _("请选择推送方式并提供推送地址"))
         raise Invalid(problems=[problem])
+    if provider == Device.PushProvider.WEBPUSH:
+        address = _subscription(address)
     if len(address) > 2048:
         raise Invalid(problems=[Problem("/address", "too_long", _("推送地址过长"))])
     taken = Device.objects.select_for_update().filter(push_address=address).exclude(id=device.id)
@@ -406,6 +410,17 @@ def set_push(*, device: Device, provider: str, address: str) -> None:
             "push_disabled_reason",
         ]
     )
+
+
+def _subscription(address: str) -> str:
+    """Raises Invalid for what no browser gives, and for what leads into our own network."""
+    try:
+        return checked_subscription(json.loads(address))
+    except (ValueError, NoSubscription):
+        problem = Problem("/subscription", "invalid", _("浏览器推送订阅无效，请重新开启"))
+    except EndpointRefused:
+        problem = Problem("/subscription", "private", _("地址指向内部网络，已拒绝"))
+    raise Invalid(problems=[problem])
 
 
 def _clear_push(device: Device) -> None:

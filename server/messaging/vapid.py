@@ -36,12 +36,17 @@ def new_private_key() -> str:
     return base64.urlsafe_b64encode(b"\x00" + secrets.token_bytes(31)).rstrip(b"=").decode()
 
 
-def given_key() -> str:
-    """The private key; empty where there is none, and so no Web Push. Raises VapidUnusable."""
+def given_key(*, make: bool = False) -> str:
+    """The private key; empty where there is none, and so no Web Push. Raises VapidUnusable.
+
+    `make`: where there is none, the embedded world makes one.
+    """
     key: str = settings.VAPID_PRIVATE_KEY
     file: str = settings.VAPID_PRIVATE_KEY_FILE
     if not key and file:
         if settings.VAPID_KEY_MADE and not Path(file).exists():
+            if not make:
+                return ""
             make_once(Path(file), f"{new_private_key()}\n")
         try:
             key = Path(file).read_text(encoding="ascii")
@@ -76,7 +81,7 @@ def _signer() -> Vapid02 | None:
     # Late: every process knows this module, and few of them push.
     from py_vapid import Vapid02
 
-    key = given_key()
+    key = given_key(make=True)
     if not key:
         return None
     try:

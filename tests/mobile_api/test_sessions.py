@@ -11,6 +11,7 @@ from server.core import clock
 from server.messaging.models import Device
 from server.messaging.sessions import device_for_basic, device_for_key
 from tests.clients import Phone, new
+from tests.fakes.vendors import Browser
 
 
 def test_a_log_in_gives_a_token_that_opens_the_persons_page(cast):
@@ -112,14 +113,18 @@ def test_a_lost_device_is_revoked_from_another(cast, phone):
     assert [device["id"] for device in kept.get("/devices")["results"]] == [kept.device_id]
 
 
-def test_a_push_address_is_kept_and_ended(cast, phone):
+def test_a_push_address_is_kept_and_ended(cast, phone, monkeypatch):
+    monkeypatch.setattr("server.messaging.subscriptions.check_host", lambda host, port: None)
     ada = phone(cast.ada)
     path = f"/devices/{ada.device_id}/push"
     ada.put(path, {"provider": "fcm", "token": "abc"}, status=204)
     assert Device.objects.get().push_address == "abc"
-    subscription = {"endpoint": "https://push.example/1", "keys": {"p256dh": "x", "auth": "y"}}
+    subscription = Browser("https://push.example/1").subscription
+    kept = {name: subscription[name] for name in ("endpoint", "keys")}
     ada.put(path, {"provider": "webpush", "subscription": subscription}, status=204)
-    assert json.loads(Device.objects.get().push_address) == subscription
+    assert json.loads(Device.objects.get().push_address) == kept
+    ada.put(path, {"provider": "jpush", "token": "1a2b3c"}, status=204)
+    assert Device.objects.get().push_address == "1a2b3c"
     ada.put(path, {"provider": ""}, status=204)
     assert Device.objects.get().push_address == ""
     ada.put(path, {"provider": "fcm"}, status=422)

@@ -38,7 +38,8 @@ def mails_in(service: Running) -> list[tuple[list[str], EmailMessage]]:
     lines = kept.read_text().splitlines() if kept.exists() else []
     found = []
     for line in map(json.loads, lines):
-        message = email.message_from_string(line["content"], policy=email.policy.default)
+        content = line["content"].encode("utf-8", "surrogateescape")
+        message = email.message_from_bytes(content, policy=email.policy.default)
         found.append((line["to"], message))
     return found
 

@@ -171,25 +171,31 @@ class NoticeAdmin(ScopedAdmin):
 
 def deliveries_seen_by(user: User) -> QuerySet[Delivery]:
     """The deliveries of visible notices, to people whom the office sees."""
-    rows = Delivery.objects.select_related("notice__school", "recipient")
+    rows = Delivery.objects.select_related("notice__school", "recipient", "group")
     if user.is_superuser:
         return rows
     return rows.filter(
+        Q(recipient__in=people_visible_to(user).values("pk"))
+        | Q(group__school__in=schools_in_office_of(user).values("pk"))
+        | Q(group__area__in=areas_visible_to(user).values("pk")),
         notice__in=notices_visible_to(user).values("pk"),
-        recipient__in=people_visible_to(user).values("pk"),
     )
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ScopedAdmin):
-    list_display = ["notice", "recipient", "channel", "standing", "why", "created_at"]
+    list_display = ["notice", "receiver", "channel", "standing", "why", "created_at"]
     list_filter = ["state", "channel", Period]
-    search_fields = ["recipient__name", "recipient__username", "reason"]
+    search_fields = ["recipient__name", "recipient__username", "group__name", "reason"]
     ordering = ["-id"]
     actions = ["retry_selected"]
 
     def visible_to(self, user: User) -> QuerySet[Delivery]:
         return deliveries_seen_by(user)
+
+    @admin.display(description=gettext_lazy("接收人"), ordering="recipient")
+    def receiver(self, row: Delivery) -> str:
+        return str(row.recipient or row.group)
 
     @admin.display(description=gettext_lazy("状态"), ordering="state")
     def standing(self, row: Delivery) -> SafeString:
@@ -207,7 +213,7 @@ class DeliveryAdmin(ScopedAdmin):
     def facts(self, request: HttpRequest, row: Delivery) -> Sequence[tuple[Text, Any]]:
         return [
             (_("通知"), page_link(row.notice)),
-            (_("接收人"), page_link(row.recipient)),
+            (_("接收人"), _receiver_link(row)),
             (_("渠道"), row.get_channel_display()),
             (_("状态"), self.standing(row)),
             (_("说明"), self.why(row)),
@@ -227,6 +233,13 @@ class DeliveryAdmin(ScopedAdmin):
     def _retry(self, request: HttpRequest, row: Delivery) -> Text:
         retry(Delivery.objects.filter(pk=row.pk))
         return _("已重新排队发送。")
+
+
+def _receiver_link(row: Delivery) -> Any:
+    """A deleted group has no page any more."""
+    if row.group is not None:
+        return row.group if row.group.deleted_at else page_link(row.group)
+    return page_link(row.recipient)
 
 
 def retry(rows: QuerySet[Delivery]) -> int:

@@ -202,10 +202,12 @@ class SchoolAdmin(WorkbookAdmin):
         if not schools_in_office_of(person(request)).filter(pk=row.pk).exists():
             return [photos]
         appoint = reverse("admin:grid_appointment_add")
+        groups = reverse("admin:messaging_chatgroup_changelist")
         return [
             photos,
             Tool(_("修改"), self.link("edit", row.pk), "edit"),
             Tool(_("聘任督学"), f"{appoint}?school={row.pk}", "handshake"),
+            Tool(_("群聊"), f"{groups}?school__id__exact={row.pk}", "forum"),
         ]
 
     def page_context(self, request: HttpRequest, row: School) -> dict[str, Any]:

@@ -7,6 +7,7 @@ MAIL_URL is `smtp://`, `smtp+tls://` (STARTTLS) or `smtp+ssl://` with user, pass
 from __future__ import annotations
 
 import smtplib
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Any
@@ -66,18 +67,25 @@ class MailChannel:
         if not person.email:
             raise PermanentFailure(_("此人没有电子邮箱"))
         text = text_of(delivery, language=person.language)
+        connection = EmailBackend(**self.options)
         message = EmailMessage(
             subject=cut(" ".join(text.title.split()), SUBJECT),
             body=_body(text),
             from_email=self.sender,
             to=[person.email],
             headers=self._headers(delivery),
-            connection=EmailBackend(**self.options),
+            connection=connection,
         )
         try:
             message.send()
+        except ValueError as error:  # an address or a header that cannot be one
+            raise PermanentFailure(f"{type(error).__name__}: {error}") from None
         except (smtplib.SMTPException, OSError) as error:
             raise _failure(error) from None
+        finally:
+            # After a refused log-in the backend forgets to.
+            with suppress(smtplib.SMTPException, OSError):
+                connection.close()
         return Sent("sent")
 
     def _headers(self, delivery: Delivery) -> dict[str, str]:

@@ -9,6 +9,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from server.config.checks import (
+    channels_are_understood,
     limits_of_evidence_make_sense,
     no_demo_accounts_in_production,
     production_is_whole,
@@ -58,6 +59,27 @@ def ids(monkeypatch):
 def test_a_limit_of_evidence_that_makes_no_sense_is_named(settings, name, value, found):
     setattr(settings, name, value)
     assert [error.id for error in limits_of_evidence_make_sense()] == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JPUSH_URL", "jpush://key@host"),
+        ("MAIL_URL", "smtp://"),
+        ("SMS_URL", "pigeon://{phone}"),
+        ("VAPID_PRIVATE_KEY", "short"),
+        ("OUTBOUND_PRIVATE_NETWORKS", ["10.0.0.0/40"]),
+        ("ROBOT_HOSTS", ["wecom.example"]),
+        ("ROBOT_HOSTS", ["wechat=https://robots.example"]),
+    ],
+)
+def test_a_channel_that_cannot_work_is_named_and_no_secret_repeated(settings, name, value):
+    assert channels_are_understood() == []
+    setattr(settings, name, value)
+    (error,) = channels_are_understood()
+    assert error.id == "duxue.E021"
+    assert name in error.msg or name == "VAPID_PRIVATE_KEY"
+    assert "key@host" not in error.msg
 
 
 def test_a_whole_production_has_nothing_to_mend(ids):

@@ -25,6 +25,7 @@ from server.core.errors import Malformed
 from server.findings.models import Finding
 from server.findings.services import raise_finding
 from server.grid.models import User
+from server.messaging.chat_groups import RobotGiven, add_chat_group
 from server.messaging.models import Device
 from server.receipts.models import DayHead
 from server.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -51,6 +52,7 @@ MODELS = [
     "grid.user",
     "instruments.instrument",
     "media_storage.mediaobject",
+    "messaging.chatgroup",
     "messaging.delivery",
     "messaging.device",
     "messaging.notice",
@@ -76,6 +78,7 @@ def statements(client: Client, path: str) -> int:
 def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     submission = made_visit.submissions.get()
     take_care(cast, made_visit)
+    speak_in_groups(cast, 1)
     close_days()
     follow_outside(cast)
     return SubmissionConflict.objects.create(
@@ -161,6 +164,19 @@ def follow_outside(cast: Cast) -> None:
     WebhookDelivery.objects.create(endpoint=endpoint, event=event, subject_id=event.subject_id)
 
 
+def speak_in_groups(cast: Cast, *numbers: int) -> None:
+    """Groups of the school, each with a robot."""
+    for number in numbers:
+        webhook = f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=none-{number}"
+        add_chat_group(
+            group_id=uuid4(),
+            by=cast.office,
+            name=f"群 {number}",
+            school_id=cast.school.pk,
+            robot=RobotGiven(webhook=webhook),
+        )
+
+
 def refuse(by: User) -> None:
     """Something that a phone of this person sent in vain."""
     keep_refused(
@@ -172,6 +188,7 @@ def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
     follow_outside(cast)
     refuse(cast.bruno)
+    speak_in_groups(cast, 2, 3, 4)
     close_days()
     for n in range(4):
         school = add_school(f"东河镇第{n}小学", f"910121010{n}", cast.town)
