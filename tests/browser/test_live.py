@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -41,7 +42,7 @@ def planned_visit(running: Product, inspector: Phone) -> dict[str, Any]:
     """A visit of the inspector that has not begun, of an activity that the office plans now."""
     with httpx.Client(base_url=running.url, timeout=30) as client:
         office = Phone(client, "office", settings.DEMO_PASSWORD)
-        today = datetime.now(UTC).date().isoformat()
+        today = datetime.now(ZoneInfo(settings.TIME_ZONE)).date().isoformat()
         school = inspector.get("schools")["results"][0]["id"]
         activity = office.post(
             "activities",

@@ -28,6 +28,7 @@ from server.grid.models import User
 from server.messaging.chat_groups import RobotGiven, add_chat_group
 from server.messaging.models import Device, EscalationStep, Notice
 from server.receipts.models import DayHead
+from server.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.activities import device_of
 from tests.cast import Cast, add_person, add_school, appoint
 from tests.server.console.conftest import fill_in
@@ -60,6 +61,8 @@ MODELS = [
     "messaging.eventwording",
     "messaging.notice",
     "receipts.dayhead",
+    "webhooks.webhookdelivery",
+    "webhooks.webhookendpoint",
 ]
 
 
@@ -82,6 +85,7 @@ def conflict(made_visit: Visit, cast: Cast) -> SubmissionConflict:
     escalate(cast)
     speak_in_groups(cast, 1)
     close_days()
+    follow_outside(cast)
     return SubmissionConflict.objects.create(
         submission=submission, sender=cast.bruno, format="json", raw=b"{}", sha256="0" * 64
     )
@@ -153,6 +157,28 @@ def close_days() -> None:
         )
 
 
+def follow_outside(cast: Cast) -> None:
+    """An endpoint of the county, and an event that waits to be sent to it."""
+    endpoint = WebhookEndpoint.objects.create(
+        area=cast.county,
+        url="https://portal.example/",
+        events=["visit.completed.v1"],
+        secret="sealed",
+        created_by=cast.office,
+        responsible=cast.office,
+    )
+    event = WebhookEvent.objects.create(
+        id=uuid4(),
+        type="visit.completed.v1",
+        subject_type="visit",
+        subject_id=uuid4(),
+        area_path=cast.county.path,
+        occurred_at=now(),
+        payload={},
+    )
+    WebhookDelivery.objects.create(endpoint=endpoint, event=event, subject_id=event.subject_id)
+
+
 def speak_in_groups(cast: Cast, *numbers: int) -> None:
     """Groups of the school, each with a robot."""
     for number in numbers:
@@ -175,6 +201,7 @@ def refuse(by: User) -> None:
 
 def enlarge(cast: Cast, conflict: SubmissionConflict) -> None:
     """More of everything that the lists show."""
+    follow_outside(cast)
     refuse(cast.bruno)
     escalate(cast)
     speak_in_groups(cast, 2, 3, 4)
