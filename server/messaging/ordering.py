@@ -32,7 +32,7 @@ def plan(notice: Notice, user_ids: Sequence[UUID], moment: datetime) -> list[Pla
     """The deliveries besides the inbox of these people, each with the moment when it is due."""
     addresses = addresses_of(notice, user_ids)
     preferences, habits = preferences_of(addresses), _habits_of(list(addresses))
-    expires = moment + life_of(notice)
+    expires = expiry_of(notice, moment)
     gap = timedelta(
         minutes=settings.FALLBACK_URGENT_MINUTES if notice.is_urgent else settings.FALLBACK_MINUTES
     )
@@ -69,9 +69,10 @@ def in_order(
     return sorted(channels, key=key)
 
 
-def life_of(notice: Notice) -> timedelta:
-    """For how long a message of the notice is worth sending."""
-    return notice.kind.lives or timedelta(hours=settings.DELIVERY_HOURS)
+def expiry_of(notice: Notice, moment: datetime) -> datetime:
+    """Until when a message of the notice that is written now is worth sending."""
+    end = moment + (notice.kind.lives or timedelta(hours=settings.DELIVERY_HOURS))
+    return min(end, notice.open_until) if notice.open_until else end
 
 
 # ---- what has reached a person --------------------------------------------------------------

@@ -14,6 +14,7 @@ from server.grid.models import Appointment, Membership, User, in_term
 from server.messaging.addressees import addressees
 from server.messaging.models import ChatGroup, Delivery, Device
 from server.messaging.queries import Audience, recipients_of
+from server.messaging.routes import providers
 from server.messaging.variables import Addressee
 
 Channel = Delivery.Channel
@@ -103,8 +104,8 @@ def reached(people: Sequence[User], *, urgent: bool = False) -> list[Reached]:
 
 def channels_here() -> set[str]:
     """The channels to people that this installation is set up for."""
-    able = {channel.value for channel, name in _CONFIGURED if getattr(settings, name, "")}
-    return able | {Channel.FCM.value, Channel.WEBPUSH.value}
+    able = {channel.value for channel, name in _CONFIGURED if getattr(settings, name)}
+    return able.union(providers())
 
 
 def _devices() -> QuerySet[Device]:
@@ -118,7 +119,7 @@ def _devices() -> QuerySet[Device]:
 
 def _grouped() -> QuerySet[Membership]:
     """Roles of a person at a school, or in an office, that has a chat group."""
-    groups = ChatGroup.objects.filter(enabled=True)
+    groups = ChatGroup.objects.filter(enabled=True, deleted_at=None, takes_announcements=True)
     return Membership.objects.filter(in_term(), user=OuterRef("pk")).filter(
         Q(Exists(groups.filter(school=OuterRef("school"))))
         | Q(Exists(groups.filter(area=OuterRef("area"))))
@@ -162,7 +163,9 @@ def _channels(people: QuerySet[User], urgent: bool) -> list[tuple[str, int]]:
         if channel in channels_here():
             counts[channel] = people.filter(condition).count()
     members = Membership.objects.filter(in_term(), user__in=keys)
-    groups = ChatGroup.objects.filter(enabled=True).filter(
+    groups = ChatGroup.objects.filter(
+        enabled=True, deleted_at=None, takes_announcements=True
+    ).filter(
         Q(Exists(members.filter(school=OuterRef("school"))))
         | Q(Exists(members.filter(area=OuterRef("area"))))
     )

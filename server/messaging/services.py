@@ -18,7 +18,7 @@ from server.grid.models import Area, School, User
 from server.messaging.events import event_kind
 from server.messaging.models import Delivery, Hint, Notice
 from server.messaging.models.wording import words_of
-from server.messaging.ordering import life_of, plan
+from server.messaging.ordering import expiry_of, plan
 from server.messaging.outbox import commit_later, write_groups, write_inbox, write_pending
 from server.messaging.queries import audience_of
 from server.messaging.routes import groups_of
@@ -103,7 +103,7 @@ def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
     planned = plan(notice, ordered, moment)
     write_pending(notice.id, planned, moment)
     groups = groups_of(notice, ordered)
-    write_groups(notice.id, groups, moment, expires_at=moment + life_of(notice))
+    write_groups(notice.id, groups, moment, expires_at=expiry_of(notice, moment))
     tell_phones(notice, ordered)
     if planned or groups:
         wake(DELIVERIES)
