@@ -112,7 +112,7 @@ def test_without_a_push_service_the_page_says_so(
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=chromium, args=FLAGS
+            tmp_path / "profile", executable_path=chromium, args=FLAGS, locale="zh-CN"
         )
         context.grant_permissions(["notifications"], origin=live_server.url)
         page = context.new_page()
