@@ -5,14 +5,14 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from server.core import clock
-from server.core.work import PermanentFailure
+from server.messaging.channels import NotAsked
 from server.messaging.models import Delivery, Device
 
 
 def device_of(delivery: Delivery, provider: str) -> Device:
     """The device, while it is still the recipient's, logged in, and pushed to by this provider.
 
-    Raises PermanentFailure.
+    Raises NotAsked.
     """
     device = Device.objects.filter(
         pk=delivery.address,
@@ -23,5 +23,5 @@ def device_of(delivery: Delivery, provider: str) -> Device:
         token_expires_at__gt=clock.now(),
     ).first()
     if device is None:
-        raise PermanentFailure(_("此设备已退出登录或不再接收推送"))
+        raise NotAsked(_("此设备已退出登录或不再接收推送"))
     return device

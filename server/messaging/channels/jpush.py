@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from server.core import clock
 from server.core.outbound import Answer, NoAnswer, get, post
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
-from server.messaging.channels import AddressGone, Sent
+from server.messaging.channels import AddressGone, Sent, Unavailable
 from server.messaging.channels.devices import device_of
 from server.messaging.channels.texts import cut, in_json, text_of
 from server.messaging.models import Delivery, Device, Ticket
@@ -72,7 +72,7 @@ class JPushChannel:
         try:
             answer = post(f"{self.base}/v3/push", _json(document), self._headers)
         except NoAnswer as error:
-            raise TemporaryFailure(str(error)) from None
+            raise Unavailable(str(error)) from None
         if answer.status != 200 or "msg_id" not in answer.document:
             raise _failure(answer, device.push_address)
         return Sent("sent")
@@ -96,7 +96,7 @@ class JPushChannel:
         try:
             answer = get(f"{self.base}/v3/push/cid?count=1", self._headers)
         except NoAnswer as error:
-            raise TemporaryFailure(str(error)) from None
+            raise Unavailable(str(error)) from None
         given = answer.document.get("cidlist")
         if answer.status != 200 or not isinstance(given, list) or not given:
             raise _failure(answer, "")
@@ -153,7 +153,8 @@ def _failure(answer: Answer, address: str) -> WorkFailure:
         return AddressGone(reason, address=address)
     if code in (1002, 1003, 1005, 1009, 1012):
         return PermanentFailure(reason)
-    return TemporaryFailure(reason, retry_after=answer.retry_after or _reset(answer))
+    kind = Unavailable if answer.status >= 500 or answer.status == 401 else TemporaryFailure
+    return kind(reason, retry_after=answer.retry_after or _reset(answer))
 
 
 def _reset(answer: Answer) -> float | None:

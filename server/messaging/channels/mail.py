@@ -19,7 +19,7 @@ from django.core.mail.backends.smtp import EmailBackend
 from django.utils.translation import gettext as _
 
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
-from server.messaging.channels import Sent
+from server.messaging.channels import Sent, Unavailable
 from server.messaging.channels.texts import Text, cut, text_of
 from server.messaging.models import Delivery
 
@@ -119,8 +119,8 @@ def _failure(error: Exception) -> WorkFailure:
         of_operator = isinstance(error, smtplib.SMTPAuthenticationError | smtplib.SMTPSenderRefused)
         if 500 <= error.smtp_code < 600 and not of_operator:
             return PermanentFailure(reason)
-        return TemporaryFailure(reason)
-    return TemporaryFailure(f"{type(error).__name__}: {error}")
+        return Unavailable(reason) if of_operator else TemporaryFailure(reason)
+    return Unavailable(f"{type(error).__name__}: {error}")
 
 
 def _told(answer: bytes | str) -> str:

@@ -31,7 +31,7 @@ from server.core.secrets import KeysUnusable, SecretUnreadable, unseal
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.grid.models import User
 from server.grid.queries import OFFICES, contacts_of, people_with_role_at
-from server.messaging.channels import Sent
+from server.messaging.channels import Sent, Unavailable
 from server.messaging.channels.texts import Text, cut, fitted, text_of
 from server.messaging.models import ChatGroup, Delivery
 
@@ -208,7 +208,7 @@ def speak(robot: Robot, speech: Speech) -> None:
     except AddressRefused:
         raise PermanentFailure(_("机器人地址指向内部网络，已拒绝")) from None
     except NoAnswer as error:
-        raise TemporaryFailure(_("平台没有应答：%(why)s") % {"why": error}) from None
+        raise Unavailable(_("平台没有应答：%(why)s") % {"why": error}) from None
     _judge(platform, answer)
 
 
@@ -239,7 +239,8 @@ def _unreadable(answer: Answer) -> TemporaryFailure:
         "status": answer.status,
         "start": answer.start,
     }
-    return TemporaryFailure(reason, retry_after=answer.retry_after)
+    kind = Unavailable if answer.status >= 500 else TemporaryFailure
+    return kind(reason, retry_after=answer.retry_after)
 
 
 def _code_of(platform: _Platform, document: Mapping[str, Any]) -> int | None:

@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from server.core.work import PermanentFailure, TemporaryFailure
-from server.messaging.channels import Sent
+from server.messaging.channels import Sent, Unavailable
 from server.messaging.channels.texts import Text, fitted, text_of, utf16
 from server.messaging.models import Delivery
 
@@ -77,7 +77,7 @@ def _within(gateway: Any, words: str) -> bool:
     sending.start()
     sending.join(PATIENCE_SECONDS)
     if sending.is_alive():
-        raise TemporaryFailure(_("短信网关没有按时应答"))
+        raise Unavailable(_("短信网关没有按时应答"))
     return bool(results and results[0])
 
 
