@@ -22,10 +22,10 @@ class MessageText:
     body: str
 
 
-def text_of(delivery: Delivery) -> MessageText:
-    """In the language of the recipient; a group's is the house's."""
-    language = delivery.recipient.language if delivery.recipient else translation.get_language()
-    with translation.override(language):
+def text_of(delivery: Delivery, *, language: str = "") -> MessageText:
+    """In this language, else the recipient's; a group's is the house's."""
+    own = delivery.recipient.language if delivery.recipient else translation.get_language()
+    with translation.override(language or own):
         if not delivery.carries:
             return MessageText(delivery.title, delivery.body)
         return _several(delivery)

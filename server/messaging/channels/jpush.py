@@ -43,6 +43,7 @@ class JPushChannel:
     apns_production: bool = True
 
     name = "jpush"
+    carries_many = True
 
     @classmethod
     def from_url(cls, url: str) -> JPushChannel:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.utils import translation
 
+from server.messaging import message_text
 from server.messaging.models import Delivery, Notice
 
 ELLIPSIS = "…"
@@ -30,8 +30,15 @@ class Text:
 
 def text_of(delivery: Delivery, *, language: str) -> Text:
     """The words of a delivery in this language."""
-    with translation.override(language):
-        return Text(clean(delivery.title), clean(delivery.body), link_to(delivery.notice))
+    said = message_text.text_of(delivery, language=language)
+    return Text(clean(said.title), clean(said.body), link_of(delivery))
+
+
+def link_of(delivery: Delivery) -> str:
+    """Of a message that carries several notices, the inbox."""
+    if delivery.carries and settings.PUBLIC_URL:
+        return f"{settings.PUBLIC_URL.rstrip('/')}/inbox/"
+    return link_to(delivery.notice)
 
 
 def link_to(notice: Notice) -> str:

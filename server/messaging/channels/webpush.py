@@ -31,6 +31,7 @@ class WebPushChannel:
     """One notification per notice: its topic and its tag are the notice's id."""
 
     name = "webpush"
+    carries_many = True
 
     def send(self, delivery: Delivery) -> Sent:
         """Hand it to the browser's push service, which tells nobody whether it arrived."""

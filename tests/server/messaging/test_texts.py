@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.messaging.channels.texts import Text, clean, cut, fitted, in_json, utf8, utf16
+from server.messaging.channels.texts import (
+    Text,
+    clean,
+    cut,
+    fitted,
+    in_json,
+    text_of,
+    utf8,
+    utf16,
+)
+from server.messaging.services import notify
 
 LINK = "https://duxue.example/go/finding/01234567-89ab-cdef-0123-456789abcdef"
 MEASURES = [utf8, utf16, in_json]
@@ -66,3 +76,14 @@ def test_the_body_gives_way_before_the_title():
 
 def test_what_no_channel_carries_is_left_out():
     assert clean("a\x00b\x1b[31m\ud800c\nd\te\x85") == "ab[31mc\nd\te"
+
+
+def test_a_message_that_carries_several_lists_them_and_leads_to_the_inbox(cast, settings):
+    settings.PUBLIC_URL = "https://duxue.example"
+    rows = []
+    for title in ("例会", "培训"):
+        notice = notify("announcement", recipients=[cast.ada], title=title, body="周三")
+        rows.append(notice.deliveries.select_related("notice", "recipient").get())
+    rows[0].carries = (rows[1],)
+    said = text_of(rows[0], language="zh-hans")
+    assert said == Text("2 条新通知", "例会\n培训", "https://duxue.example/inbox/")
