@@ -182,11 +182,14 @@ def _changes(ledger: dict[str, Any]) -> Iterator[str]:
 
 
 def _work(_ledger: dict[str, Any]) -> Iterator[str]:
-    """Nothing is left to do, nothing died."""
-    from server.core import work
+    """Nothing is left to do, nothing died. What is planned for later, and was never tried, may wait."""
+    from django.db.models import Q
+
+    from server.core import clock, work
 
     for pump in work.pumps():
-        for row in pump.rows().filter(work_due_at__isnull=False):
+        due = Q(work_due_at__lte=clock.now()) | Q(work_due_at__isnull=False, work_attempts__gt=0)
+        for row in pump.rows().filter(due):
             yield f"{pump.name} {row.pk}: still due, {row.work_attempts} {row.work_error}"
         for row in pump.rows().filter(work_dead_at__isnull=False):
             yield f"{pump.name} {row.pk}: dead, {row.work_error}"

@@ -9,9 +9,6 @@ from typing import Any
 
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from server.console.notices.page import clock_words
 from server.messaging.board import Receipt, receipts_of, recipients_by
@@ -25,6 +22,8 @@ MAX_CELL = 32_000
 
 def receipts_workbook(notice: Notice, *, standing: str = "", words: str = "") -> bytes:
     """Every recipient in this standing, a batch of rows in memory at a time."""
+    from openpyxl import Workbook
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet(_("回执"))
     sheet.freeze_panes = "B2"
@@ -98,6 +97,9 @@ def _receipts(notice: Notice, standing: str, words: str) -> Iterator[Receipt]:
 
 
 def _texts(sheet: Any, values: Sequence[str]) -> list[Any]:
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
     cells = []
     for value in values:
         cell = WriteOnlyCell(sheet)
