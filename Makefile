@@ -2,7 +2,7 @@
 #
 #   make run     start the product on this machine, with the demo county; Ctrl-C stops it
 #   make phone   play one inspector's day against the running product
-#   make test    check everything and run every test, on SQLite and on PostgreSQL
+#   make test    check everything, run every test on SQLite and those with a database on PostgreSQL
 #   make help    the rest
 
 HOST ?= 127.0.0.1

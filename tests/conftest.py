@@ -36,7 +36,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The pass on PostgreSQL leaves out what the pass on SQLite has proved: tests without a database
-    of the pass's own, which are the same in both, processes and browsers among them.
+    of the pass's own, which are the same in both, processes that tests start among them.
     """
     from django.conf import settings
 

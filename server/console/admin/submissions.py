@@ -264,7 +264,7 @@ class ConflictAdmin(ScopedAdmin):
 
 @admin.register(RefusedDocument)
 class RefusedAdmin(ScopedAdmin):
-    empty_hint = gettext_lazy("未能接收的填报保留 30 天并在此列出，包括原因和原始内容。")
+    empty_hint = gettext_lazy("未能接收的填报会保留一段时间并在此列出，包括原因和原始内容。")
     list_display = ["received_at", "sender", "code", "first_line", "times"]
     list_filter = ["code"]
     search_fields = ["sender__name", "reason"]
