@@ -36,15 +36,20 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The pass on PostgreSQL leaves out what the pass on SQLite has proved: tests without a database
-    of the pass's own, which are the same in both, processes that tests start among them.
+    of the pass's own, which are the same in both, processes that tests start among them; and those
+    in a browser, whose pages' queries tests/server/console runs on both.
     """
     from django.conf import settings
 
     if "postgresql" not in settings.DATABASES["default"]["ENGINE"]:
         return
-    ours = [item for item in items if _has_database(item)]
+    ours = [item for item in items if _has_database(item) and not _in_a_browser(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(ours)])
     items[:] = ours
+
+
+def _in_a_browser(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(Path(__file__).parent / "browser")
 
 
 def _has_database(item: pytest.Item) -> bool:
