@@ -128,14 +128,10 @@ def changes_after(
     return list(_settled(rows).order_by("txid", "id")[:limit])
 
 
-def settled_after(cursor: Cursor, *, limit: int, types: Sequence[str] = ()) -> list[Change]:
-    """At most `limit` settled changes after `cursor`, whomever they concern: for readers of our own.
-
-    `types` narrows them, where there are any.
-    """
+def settled_after(cursor: Cursor, *, limit: int) -> list[Change]:
+    """At most `limit` settled changes after `cursor`, whomever they concern: for readers of our own."""
     txid, sequence = cursor
     rows = Change.objects.filter(Q(txid=txid, id__gt=sequence) | Q(txid__gt=txid), txid__gte=txid)
-    rows = rows.filter(type__in=types) if types else rows
     return list(_settled(rows).order_by("txid", "id")[:limit])
 
 

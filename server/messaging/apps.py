@@ -13,6 +13,7 @@ class MessagingConfig(AppConfig):
 
     def ready(self) -> None:
         from server.core import schedule
+        from server.core.following import Follower, follow
         from server.grid.demo import add_content
         from server.messaging import (
             browsers,
@@ -28,7 +29,7 @@ class MessagingConfig(AppConfig):
         escalation.register()
         chat_groups.register()
         browsers.register()
-        schedule.every("messaging.newcomers", timedelta(seconds=10), newcomers.follow_feed)
+        follow(Follower(name=newcomers.NEWCOMERS, tell=newcomers.tell, durable=True))
         schedule.every("messaging.late", timedelta(days=1), composing.look_for_late_joiners)
         post_migrate.connect(_keep_catalogue, sender=self)
         post_save.connect(_give_rules, sender="grid.Area")

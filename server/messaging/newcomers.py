@@ -6,39 +6,28 @@ Who is in it is queued once, however often, and the worker looks which open noti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from server.core import clock
-from server.core.changes import latest_cursor, settled_after
+from server.core.changes import Change
 from server.core.work import wake
 from server.grid.models import User
 from server.messaging.composing import admit, open_notices
-from server.messaging.models import Newcomer, NewcomerFeed
+from server.messaging.models import Newcomer
 
 NEWCOMERS = "newcomers"
 TYPES = ("me", "school")
 """What the grid records of a person when their roles or appointments change."""
-LIMIT = 1000
 
 
-def follow_feed() -> int:
-    """Queue those whose roles changed since the last time. Returns how many changes were read."""
-    newest = latest_cursor()
-    feed, created = NewcomerFeed.objects.get_or_create(
-        id=1, defaults={"txid": newest[0], "sequence": newest[1]}
-    )
-    position = (feed.txid, feed.sequence)
-    if created or position >= newest:
-        return 0  # an idle system writes nothing
-    changes = settled_after(position, limit=LIMIT, types=TYPES)
-    people = {change.user_id for change in changes if change.user_id is not None}
+def tell(changes: Sequence[Change]) -> None:
+    """Queue those whose roles changed."""
+    people = {
+        change.user_id for change in changes if change.type in TYPES and change.user_id is not None
+    }
     if people and open_notices().exists():
         _queue(people)
-    last = (changes[-1].txid, changes[-1].pk) if len(changes) == LIMIT else max(newest, position)
-    NewcomerFeed.objects.filter(txid=position[0], sequence=position[1]).update(
-        txid=last[0], sequence=last[1]
-    )
-    return len(changes)
 
 
 def _queue(people: set[UUID]) -> None:

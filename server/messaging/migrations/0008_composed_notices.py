@@ -28,14 +28,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='NewcomerFeed',
-            fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ('txid', models.BigIntegerField(default=0)),
-                ('sequence', models.BigIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
             name='NoticeAnswer',
             fields=[
                 ('id', models.UUIDField(primary_key=True, serialize=False)),
@@ -244,10 +236,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='newcomer',
             index=models.Index(condition=models.Q(('work_due_at__isnull', False)), fields=['work_due_at'], name='newcomer_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='newcomerfeed',
-            constraint=models.CheckConstraint(condition=models.Q(('id', 1)), name='newcomer_feed_is_one'),
         ),
         migrations.AddField(
             model_name='noticeanswer',

@@ -6,7 +6,6 @@ from server.messaging.models.groups import ChatGroup
 from server.messaging.models.hints import Hint
 from server.messaging.models.notice_parts import (
     Newcomer,
-    NewcomerFeed,
     NoticeAnswer,
     NoticeAttachment,
     NoticeDraft,
@@ -34,7 +33,6 @@ __all__ = [
     "HabitsUntil",
     "Hint",
     "Newcomer",
-    "NewcomerFeed",
     "Notice",
     "NoticeAnswer",
     "NoticeAttachment",

@@ -173,17 +173,3 @@ class Newcomer(Work):
 
     def __str__(self) -> str:
         return str(self.user_id)
-
-
-class NewcomerFeed(models.Model):
-    """How far the change feed was read for newcomers: one row."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    txid = models.BigIntegerField(default=0)
-    sequence = models.BigIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.CheckConstraint(name="newcomer_feed_is_one", condition=Q(id=1))]
-
-    def __str__(self) -> str:
-        return f"{self.txid} {self.sequence}"

@@ -49,6 +49,14 @@ def test_a_follower_hears_what_comes_after_its_first_look_and_each_change_once()
     assert listener.heard == [first, second]
 
 
+def test_where_nothing_happens_a_look_writes_nothing(django_assert_num_queries):
+    Listener(durable=True)
+    happened()
+    look()
+    with django_assert_num_queries(2):
+        assert look() == 0
+
+
 def test_a_place_taken_with_the_thing_that_needs_it_misses_nothing_until_the_first_look():
     listener = Listener()
     happened()

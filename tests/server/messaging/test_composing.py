@@ -11,7 +11,7 @@ from django.utils import translation
 
 from media_storage.models import MediaObject
 from media_storage.services import new_media_values, store_stream
-from server.core import clock, work
+from server.core import clock, following, work
 from server.core.audit import AuditEntry
 from server.core.changes import Change
 from server.core.errors import (
@@ -24,7 +24,7 @@ from server.core.errors import (
 from server.core.ids import new_id
 from server.grid.models import Appointment, Membership, School, User
 from server.grid.services import appoint_inspector
-from server.messaging import composing, newcomers, services
+from server.messaging import composing, services
 from server.messaging.channels import Sent
 from server.messaging.channels.log import LogChannel
 from server.messaging.composing import (
@@ -45,6 +45,7 @@ from server.messaging.models import (
     NoticeDraft,
     PastReceipt,
 )
+from server.messaging.newcomers import NEWCOMERS
 from server.messaging.queries import Audience, inbox_of, recipients_of
 from server.messaging.reading import (
     NoQuestions,
@@ -607,12 +608,12 @@ def join(cast: Cast, school: School) -> User:
 
 
 def follow() -> None:
-    newcomers.follow_feed()
+    following.look()
     work.drain_all()
 
 
 def test_who_is_appointed_later_gets_what_is_open_once(cast):
-    newcomers.follow_feed()
+    following.take_place(NEWCOMERS)
     acked = send(cast, requires="acknowledge", title="要确认")
     dated = send(cast, open_until=soon(days=1), title="有截止")
     send(cast, title="已过去")
@@ -630,7 +631,7 @@ def test_who_is_appointed_later_gets_what_is_open_once(cast):
 
 
 def test_what_is_over_is_not_sent_to_late_joiners(cast, later):
-    newcomers.follow_feed()
+    following.take_place(NEWCOMERS)
     send(cast, open_until=soon(hours=1))
     send(cast, requires="acknowledge")
     later(days=91)
@@ -642,7 +643,7 @@ def test_what_is_over_is_not_sent_to_late_joiners(cast, later):
 def test_a_role_that_begins_by_an_import_or_the_calendar_is_seen_in_the_feed(cast):
     from server.grid.services import announce_terms
 
-    newcomers.follow_feed()
+    following.take_place(NEWCOMERS)
     notice = send(cast, requires="acknowledge")
     person = User.objects.create(username="neu", name="新联系人")
     Membership.objects.bulk_create(
@@ -667,14 +668,8 @@ def test_once_a_day_everybody_who_came_in_otherwise_is_told_too(cast):
     assert not notice.late_due
 
 
-def test_an_idle_system_reads_the_feed_and_writes_nothing(cast, django_assert_num_queries):
-    newcomers.follow_feed()
-    with django_assert_num_queries(2):
-        newcomers.follow_feed()
-
-
 def test_an_appointment_that_ended_brings_nothing(cast):
-    newcomers.follow_feed()
+    following.take_place(NEWCOMERS)
     send(cast, requires="acknowledge")
     person = join(cast, cast.school)
     Appointment.objects.filter(inspector=person).update(
