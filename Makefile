@@ -9,7 +9,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 URL ?= http://$(HOST):$(PORT)
 VAR_DIR ?= var
-WORKERS ?= 2
+# Processes of pytest: one more than the cores of the smallest machine, since tests often wait for a server.
+WORKERS ?= 3
 # For each target of `make fuzz`.
 SECONDS ?= 60
 FUZZ ?= xml multipart json

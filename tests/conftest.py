@@ -34,22 +34,32 @@ pytest_plugins = [
 os.environ["DJANGO_SETTINGS_MODULE"] = "server.config.settings"
 
 
+SQLITE_ONLY = (
+    "browser",  # the pages' queries run on both in server/console
+    "flows/test_weak_link.py",  # about the network between a phone and the store
+    "media_storage/test_checking.py",  # about stores: whatever the database, they are the same
+    "media_storage/test_moving.py",
+    "media_storage/test_stores.py",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The pass on PostgreSQL leaves out what the pass on SQLite has proved: tests without a database
     of the pass's own, which are the same in both, processes that tests start among them; and those
-    in a browser, whose pages' queries tests/server/console runs on both.
+    that SQLITE_ONLY names.
     """
     from django.conf import settings
 
     if "postgresql" not in settings.DATABASES["default"]["ENGINE"]:
         return
-    ours = [item for item in items if _has_database(item) and not _in_a_browser(item)]
+    ours = [item for item in items if _has_database(item) and not _is_named(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(ours)])
     items[:] = ours
 
 
-def _in_a_browser(item: pytest.Item) -> bool:
-    return item.path.is_relative_to(Path(__file__).parent / "browser")
+def _is_named(item: pytest.Item) -> bool:
+    tests = Path(__file__).parent
+    return any(item.path.is_relative_to(tests / name) for name in SQLITE_ONLY)
 
 
 def _has_database(item: pytest.Item) -> bool:

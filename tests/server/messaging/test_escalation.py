@@ -459,7 +459,7 @@ def test_a_look_costs_the_same_however_many_notices_there_are(
     for _notice in range(60):
         notify("finding.closed", recipients=[cast.ada], school=cast.school, finding="x")
     held_clock.set("2026-11-17T10:00")
-    with django_assert_max_num_queries(45):
+    with django_assert_max_num_queries(50):
         run()
     assert len(told()) == 1
     with django_assert_max_num_queries(3):
