@@ -130,7 +130,7 @@ class Bench:
         from requests.adapters import HTTPAdapter
 
         from server.core import clock
-        from server.messaging.wording import wording_of
+        from server.messaging.message_text import text_of
 
         service, app, moment = self.channel._service, self.channel._app, clock.now()
         # As the SDK itself does for Google's address.
@@ -139,7 +139,7 @@ class Bench:
         rows = self._rows()
         for start in range(0, len(rows), AT_ONCE):
             batch = [
-                self.channel._message(row, row.address * 4, wording_of(row), moment)
+                self.channel._message(row, row.address * 4, text_of(row), moment)
                 for row in rows[start : start + AT_ONCE]
             ]
             answers = messaging.send_each(batch, app=app)
