@@ -38,9 +38,8 @@ SQLITE_ONLY = (
     "browser",  # the pages' queries run on both in server/console
     "flows/test_weak_link.py",  # about the network between a phone and the store
     "mobile_api/test_openapi_cases.py",  # about shapes; test_hostile_bodies.py sends rubbish to both
-    "properties/test_evidence.py",  # about the order of facts, in one transaction
+    "properties/test_evidence.py",  # about the order in which facts come
     "media_storage/test_checking.py",  # about stores: whatever the database, they are the same
-    "media_storage/test_moving.py",
     "media_storage/test_stores.py",
 )
 
