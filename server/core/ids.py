@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+import uuid_utils
 from uuid_utils.compat import uuid7
 
 
@@ -20,3 +21,8 @@ def first_id_of(moment: datetime) -> UUID:
 def array_of(ids: Iterable[UUID | None]) -> str:
     """The ids as PostgreSQL reads a uuid[]: a tenth of what the driver takes for a list of them."""
     return "{" + ",".join(["NULL" if each is None else each.hex for each in ids]) + "}"
+
+
+def array_of_new(count: int) -> str:
+    """So many new ids as PostgreSQL reads a uuid[], without an object of Python's for each."""
+    return "{" + ",".join([uuid_utils.uuid7().hex for _ in range(count)]) + "}"

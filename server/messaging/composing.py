@@ -467,7 +467,7 @@ def admit(user_id: UUID) -> int:
         if audience_of(notice).filter(pk=user_id).exists():
             with transaction.atomic():
                 if _for_update(notice.id).state == State.SENT:
-                    services._deliver(notice, {user_id})
+                    services.deliver(notice, [user_id])
                     count += 1
     return count
 
@@ -488,8 +488,8 @@ def _admit(notice: Notice) -> bool:
         if row.state != State.SENT:
             return False
         people = audience_of(row).exclude(pk__in=told).order_by("pk")
-        batch = set(people.values_list("pk", flat=True)[: services.BATCH])
-        services._deliver(row, batch)
+        batch = list(people.values_list("pk", flat=True)[: services.BATCH])
+        services.deliver(row, batch)
         more = len(batch) == services.BATCH
         if not more:
             Notice.objects.filter(id=row.id).update(late_due=False)

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.expressions import RawSQL
 
-from server.core.ids import array_of, new_id
+from server.core.ids import array_of, array_of_new
 from server.messaging.models import Delivery
 
 AT_ONCE = 1000
@@ -54,7 +54,7 @@ def write_inbox(notice_id: UUID, user_ids: Sequence[UUID], moment: datetime) -> 
     """Put the notice into these inboxes, where it is delivered by being there. Repeating adds nothing."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            columns = [array_of([new_id() for _ in user_ids]), array_of(user_ids)]
+            columns = [array_of_new(len(user_ids)), array_of(user_ids)]
             cursor.execute(_INBOX, [notice_id, moment, *columns])
         return
     Delivery.objects.bulk_create(
@@ -80,7 +80,7 @@ def write_pending(notice_id: UUID, rows: Sequence[Planned], moment: datetime) ->
         return
     if connection.vendor == "postgresql":
         columns: list[Any] = [
-            array_of([new_id() for _ in rows]),
+            array_of_new(len(rows)),
             array_of([row.recipient_id for row in rows]),
             [row.channel for row in rows],
             [row.address for row in rows],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -31,8 +32,8 @@ NOTICES = "notices"
 HINTED_AT_ONCE = 500
 AT_ONCE = 200
 """Up to so many recipients of an announcement are written with it; more are left to a worker."""
-BATCH = 4000
-READ_AHEAD = 10 * BATCH
+BATCH = 10_000
+READ_AHEAD = 20 * BATCH
 EXPAND_SECONDS = 20.0
 """Other work of the worker waits no longer."""
 EVERYBODY = UUID(int=2**128 - 1)
@@ -85,26 +86,26 @@ def notify(
             wording=wording,
         )
         if wording is None or wording.enabled:
-            _deliver(notice, {user.pk for user in recipients if user.is_active})
+            # Sorted as numbers: comparing ids themselves is slow.
+            told = {user.pk for user in recipients if user.is_active}
+            deliver(notice, sorted(told, key=lambda user_id: user_id.int))
             watch(notice)
     return notice
 
 
-def _deliver(notice: Notice, user_ids: set[UUID]) -> None:
+def deliver(notice: Notice, user_ids: list[UUID]) -> None:
     """Write the deliveries of these people, and the hints to their sockets. Repeating it tells nobody
-    twice.
+    twice. They come in the order of their ids, so that everybody takes locks in the same order.
     """
     if not user_ids:
         return
-    # The order of locks is the same for everybody. Comparing ids as numbers is quicker.
-    ordered = sorted(user_ids, key=lambda user_id: user_id.int)
     moment = clock.now()
-    write_inbox(notice.id, ordered, moment)
-    planned = plan(notice, ordered, moment)
+    write_inbox(notice.id, user_ids, moment)
+    planned = plan(notice, user_ids, moment)
     write_pending(notice.id, planned, moment)
-    groups = groups_of(notice, ordered)
+    groups = groups_of(notice, user_ids)
     write_groups(notice.id, groups, moment, expires_at=expiry_of(notice, moment))
-    tell_phones(notice, ordered)
+    tell_phones(notice, user_ids)
     if planned or groups:
         wake(DELIVERIES)
 
@@ -114,13 +115,16 @@ def tell_phones(notice: Notice, user_ids: list[UUID]) -> None:
     moment = clock.now()
     message = {"type": "inbox.changed", "after": str(notice.id)}
     Hint.objects.bulk_create(
-        Hint(
-            message=message,
-            user_ids=list(map(str, batch)),
-            created_at=moment,
-            work_due_at=moment,
-        )
-        for batch in batched(user_ids, HINTED_AT_ONCE)
+        [
+            Hint(
+                message=message,
+                user_ids=list(map(str, batch)),
+                created_at=moment,
+                work_due_at=moment,
+            )
+            for batch in batched(user_ids, HINTED_AT_ONCE)
+        ],
+        batch_size=1,  # two and more would go as an array, in which the driver escapes every quote
     )
     record_change("notice", notice.id, user_ids=user_ids)
     wake(HINTS)
@@ -140,7 +144,7 @@ def _reach(notice: Notice, people: QuerySet[User]) -> None:
     if not first:
         raise Invalid(problems=[Problem("/audience", "nobody", _("所选范围内没有可通知的人员"))])
     if len(first) <= AT_ONCE:
-        _deliver(notice, set(first))
+        deliver(notice, first)
         Notice.objects.filter(id=notice.id).update(expanded_to=EVERYBODY)
         return
     Notice.objects.filter(id=notice.id).update(work_due_at=clock.now())
@@ -196,8 +200,8 @@ def _tell_batch(notice: Notice, batch: list[UUID]) -> bool:
     row = Notice.objects.select_for_update().only("expanded_to", "state").get(id=notice.id)
     if row.state != Notice.State.SENT:
         return False
-    rest = {user_id for user_id in batch if row.expanded_to is None or user_id > row.expanded_to}
+    rest = batch[bisect_right(batch, row.expanded_to) :] if row.expanded_to else batch
     if rest:
-        _deliver(notice, rest)
+        deliver(notice, rest)
         Notice.objects.filter(id=notice.id).update(expanded_to=batch[-1])
     return True

@@ -231,6 +231,7 @@ class Delivery(Work):
         related_name="deliveries",
         verbose_name=_("通知"),
         db_index=False,  # delivery_once begins with it
+        db_constraint=False,  # with the recipient's half of what writing a crowd's rows costs: ADR 22
     )
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -240,6 +241,7 @@ class Delivery(Work):
         related_name="deliveries",
         verbose_name=_("接收人"),
         db_index=False,  # deliveries_of_person begins with it
+        db_constraint=False,  # nobody's row is ever deleted (PROTECT), and a check locks it: ADR 22
     )
     group = models.ForeignKey(
         ChatGroup,

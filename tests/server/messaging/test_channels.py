@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -163,6 +164,22 @@ def test_the_options_of_the_url_reach_the_message(delivery, fcm, settings, tmp_p
     settings.PUSH_URL = fcm.push_url(tmp_path, ttl_hours="1")
     channel_for("fcm").send(delivery())
     assert fcm.received[-1]["android"]["ttl"] == "3600s"
+
+
+def test_nobody_is_asked_but_the_addresses_that_were_given(delivery, fcm, monkeypatch):
+    """Google's library would like to ask a service of its own besides, and wait for it."""
+    asked, lookup = [], socket.getaddrinfo
+
+    def record(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        return lookup(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", record)
+    before = set(threading.enumerate())
+    channel_for("fcm").send(delivery())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(1)  # one of the library's would ask by itself
+    assert set(asked) == {"127.0.0.1"}
 
 
 def test_one_login_at_google_serves_many_messages(delivery, fcm):

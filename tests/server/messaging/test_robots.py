@@ -269,8 +269,8 @@ def test_what_is_no_robots_address_is_refused(url):
 def test_one_message_per_notice_and_group_however_often_it_is_routed(platform, cast):
     world = platform("wecom")
     row = told(cast, "robot")
-    from server.messaging.services import _deliver
+    from server.messaging.services import deliver
 
-    _deliver(row.notice, {cast.principal.pk})
+    deliver(row.notice, [cast.principal.pk])
     assert row.notice.deliveries.filter(channel="robot").count() == 1
     assert world.server.said == []
