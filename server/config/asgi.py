@@ -33,21 +33,22 @@ class Nowhere(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library
         await self.close()
 
 
-overview = OverviewConsumer.as_asgi()
-_overview_of_pages = AllowedHostsOriginValidator(overview)
+def of_both(consumer: Any) -> Any:
+    """A socket without a subprotocol is a page's, which a cookie opens: its origin is checked. A foreign
+    page does not have a bearer token, and native apps send no Origin at all.
+    """
+    of_pages = AllowedHostsOriginValidator(consumer)
+
+    async def choose(scope: Any, receive: Any, send: Any) -> None:
+        await (consumer if scope["subprotocols"] else of_pages)(scope, receive, send)
+
+    return choose
 
 
-async def overview_of_both(scope: Any, receive: Any, send: Any) -> None:
-    """A socket without a subprotocol is a page's, which a cookie opens: its origin is checked."""
-    await (overview if scope["subprotocols"] else _overview_of_pages)(scope, receive, send)
-
-
-# No origin check of the inbox: it protects sockets that cookies open. A foreign page does not have the
-# bearer token, and native apps send no Origin at all.
 websocket = URLRouter(
     [
-        path("ws/v1/inbox", InboxConsumer.as_asgi()),
-        path("ws/v1/overview", overview_of_both),  # type: ignore[arg-type]  # an ASGI application
+        path("ws/v1/inbox", of_both(InboxConsumer.as_asgi())),
+        path("ws/v1/overview", of_both(OverviewConsumer.as_asgi())),
         re_path("", Nowhere.as_asgi()),
     ]
 )

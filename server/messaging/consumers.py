@@ -58,13 +58,19 @@ _unfinished: set[asyncio.Task[None]] = set()
 
 
 class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped library
-    """What both sockets share: bounds, groups, relaying."""
+    """What both sockets share: who it is, bounds, groups, relaying.
+
+    An app opens one by `Sec-WebSocket-Protocol: bearer, <token>`, a page by its session's cookie. The
+    cookie is sent by the browser whoever opens the socket, so a page must be of our own origin.
+    """
 
     open_of: ClassVar[dict[Any, list[LiveConsumer]]]
     lost_hint: ClassVar[dict[str, str]]
 
     groups_joined: Sequence[str] = ()
     person_id: Any = None
+    credentials: tuple[str, ...] = ()
+    asked_at = 0.0
     heard = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -99,11 +105,39 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
 
     async def admit(self, offered: list[str]) -> tuple[Any, Sequence[str]]:
         """The person's id and the groups of the hints that are theirs. Raises NotAuthenticated."""
+        if offered:
+            self.credentials = tuple(offered)
+        elif _is_own_page(self.scope["headers"]):
+            cookie = parse_cookie(_header(self.scope["headers"], b"cookie"))
+            self.credentials = (cookie.get(settings.SESSION_COOKIE_NAME, ""),)
+        else:
+            raise NotAuthenticated
+        return await self._ask()
+
+    async def _ask(self) -> tuple[Any, Sequence[str]]:
+        self.asked_at = time.monotonic()
+        found: tuple[Any, Sequence[str]] = await database_sync_to_async(self._scope)()
+        return found
+
+    def _scope(self) -> tuple[Any, Sequence[str]]:
+        by_cookie = len(self.credentials) == 1
+        user = _of_session(self.credentials[0]) if by_cookie else _device(self.credentials).user
+        return user.pk, self.groups_of(user)
+
+    def groups_of(self, user: User) -> Sequence[str]:
+        """The groups whose hints are this person's. Raises NotAuthenticated where there are none."""
         raise NotImplementedError
 
     async def still_admitted(self) -> bool:
-        """Asked before each hint."""
-        raise NotImplementedError
+        """Asked before each hint: whether the session or token still stands and opens the same groups;
+        looked up once a minute.
+        """
+        if time.monotonic() - self.asked_at < AGAIN_SECONDS:
+            return True
+        try:
+            return await self._ask() == (self.person_id, self.groups_joined)
+        except NotAuthenticated:
+            return False
 
     async def connect(self) -> None:
         """Accept before refusing: a close code travels only on an open socket."""
@@ -171,7 +205,9 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # untyped libr
 
 
 class InboxConsumer(LiveConsumer):
-    """`Sec-WebSocket-Protocol: bearer, <token>`; browsers can set no other header."""
+    """Hints at what concerns one person. Of the thousands that phones keep open, only the token's end
+    stays in memory: a session that ends says so by itself.
+    """
 
     open_of: ClassVar[dict[Any, list[LiveConsumer]]] = {}
     lost_hint: ClassVar[dict[str, str]] = {"type": "inbox.changed", "after": ""}
@@ -180,12 +216,18 @@ class InboxConsumer(LiveConsumer):
     expires_at: Any = None
 
     async def admit(self, offered: list[str]) -> tuple[Any, Sequence[str]]:
+        if not offered:
+            return await super().admit(offered)
         device = await database_sync_to_async(_device)(offered)
         self.device_id, self.expires_at = device.pk, device.token_expires_at
         return device.user_id, [group_of(device.user_id)]
 
+    def groups_of(self, user: User) -> Sequence[str]:
+        return [group_of(user.pk)]
+
     async def still_admitted(self) -> bool:
-        """Whether the token has not run out while the socket was open."""
+        if self.device_id is None:
+            return await super().still_admitted()
         return bool(self.expires_at and self.expires_at > clock.now())
 
     async def session_ended(self, message: dict[str, Any]) -> None:
@@ -195,40 +237,18 @@ class InboxConsumer(LiveConsumer):
 
 
 class OverviewConsumer(LiveConsumer):
-    """Hints that the figures of one's areas changed, for pages (a session's cookie) and for apps.
-
-    A cookie is sent by the browser whoever opens the socket, so a page must be of our own origin.
-    """
+    """Hints that the figures of one's areas changed."""
 
     open_of: ClassVar[dict[Any, list[LiveConsumer]]] = {}
     lost_hint: ClassVar[dict[str, str]] = {"type": "overview.changed"}
 
-    credentials: tuple[str, ...] = ()
-    asked_at = 0.0
-
-    async def admit(self, offered: list[str]) -> tuple[Any, Sequence[str]]:
-        if offered:
-            self.credentials = tuple(offered)
-        elif _is_own_page(self.scope["headers"]):
-            cookie = parse_cookie(_header(self.scope["headers"], b"cookie"))
-            self.credentials = (cookie.get(settings.SESSION_COOKIE_NAME, ""),)
-        else:
+    def groups_of(self, user: User) -> Sequence[str]:
+        if user.is_superuser:
+            return [EVERYWHERE]
+        groups = [group_of_area(path) for path in overview_areas(user)]
+        if not groups:
             raise NotAuthenticated
-        return await self._ask()
-
-    async def _ask(self) -> tuple[Any, Sequence[str]]:
-        self.asked_at = time.monotonic()
-        found: tuple[Any, Sequence[str]] = await database_sync_to_async(_scope_of)(self.credentials)
-        return found
-
-    async def still_admitted(self) -> bool:
-        """Whether the session or token still stands and opens the same areas; asked once a minute."""
-        if time.monotonic() - self.asked_at < AGAIN_SECONDS:
-            return True
-        try:
-            return await self._ask() == (self.person_id, self.groups_joined)
-        except NotAuthenticated:
-            return False
+        return groups
 
 
 # ---- who it is -------------------------------------------------------------------------------
@@ -240,23 +260,12 @@ def _device(offered: Sequence[str]) -> Device:
     return device_for_token(offered[1])
 
 
-def _scope_of(credentials: Sequence[str]) -> tuple[Any, list[str]]:
-    """Who this is, and the groups of the areas that they speak for. Raises NotAuthenticated."""
-    user = _of_session(credentials[0]) if len(credentials) == 1 else _device(credentials).user
-    if user.is_superuser:
-        return user.pk, [EVERYWHERE]
-    groups = [group_of_area(path) for path in overview_areas(user)]
-    if not groups:
-        raise NotAuthenticated
-    return user.pk, groups
-
-
 def _of_session(key: str) -> User:
     """The person whom a browser's session belongs to, checked as Django checks it."""
     request = HttpRequest()
     request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
     user = get_user(request)
-    if not isinstance(user, User) or not user.is_active or not user.is_staff:
+    if not isinstance(user, User) or not user.is_active:
         raise NotAuthenticated
     return user
 

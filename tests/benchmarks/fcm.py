@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -136,7 +137,8 @@ class Bench:
         # Else it asks a service of Google's by name, in a thread, where nobody answers.
         credential = self.channel._app.credential.get_credential()
         credential._is_regional_access_boundary_lookup_required = lambda: False
-        # As the SDK itself does for Google's address.
+        # As the SDK itself does for Google's address, and it says of most connections that the pool is full.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         service._client.session.mount("http://", HTTPAdapter(pool_maxsize=100, max_retries=0))
         service._fcm_url = f"http://127.0.0.1:{self.port}/v1/projects/duxue-test/messages:send"
         rows = self._rows()

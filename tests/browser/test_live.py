@@ -162,3 +162,29 @@ def test_when_live_restarts_the_page_marks_it_comes_back_and_is_right(chrome, ru
     expect(mark).to_have_attribute("data-state", "live", timeout=20_000)
     expect(page.locator("#overview .dx-bar a.dx-blue")).to_have_count(1)
     watched.context.close()
+
+
+def test_a_message_shows_itself_on_the_open_page_by_the_socket_alone(chrome, running, inspector):
+    school = inspector.get("schools")["results"][0]["id"]
+    talk = inspector.post("conversations", {"subject_type": "school", "subject_id": school})
+    send(inspector, talk, "在路上")
+    watched = Watched(chrome, running.url, "desk")
+    watched.context.add_init_script("window.setInterval = () => 0")  # it does not ask by itself
+    watched.log_in()
+    with watched.page.expect_websocket():
+        watched.page.goto(f"{running.url}/conversations/{talk['id']}/")
+    watched.page.wait_for_load_state("networkidle")
+    expect(watched.page.locator(".dx-said")).to_have_count(1)
+    send(inspector, talk, "到校门口了")
+    expect(watched.page.locator(".dx-said").last).to_contain_text("到校门口了", timeout=10_000)
+    running.processes["live"].stop()
+    send(inspector, talk, "门卫在登记")
+    running.processes["live"].start()  # what came while it was away shows itself when it is back
+    expect(watched.page.locator(".dx-said").last).to_contain_text("门卫在登记", timeout=20_000)
+    watched.context.close()
+
+
+def send(inspector: Phone, talk: dict[str, Any], words: str) -> dict[str, Any]:
+    body = {"id": str(uuid4()), "text": words, "device_time": datetime.now(UTC).isoformat()}
+    sent: dict[str, Any] = inspector.post(f"conversations/{talk['id']}/messages", body)
+    return sent

@@ -23,6 +23,7 @@ from server.console.filters import Period
 from server.console.forms import ConsoleForm
 from server.console.states import GREEN, GREY, Shown
 from server.core.errors import Text
+from server.core.work import retry_dead, wake
 from server.grid.models import Area, User
 from server.messaging.events import event_kinds
 from server.messaging.models import Escalation, EscalationRule, EscalationStep, Notice
@@ -35,6 +36,7 @@ from server.messaging.rules import (
     rules_visible_to,
     save_rule,
 )
+from server.messaging.watching import ESCALATIONS
 from server.messaging.wording import areas_worded_by
 
 Target = EscalationRule.Target
@@ -221,7 +223,8 @@ class RuleAdmin(ScopedAdmin):
             (_("最多次数"), row.at_most),
             (_("谁办了就停"), everyone),
             (_("状态"), self.standing(row)),
-            (_("正在等待的通知"), row.watched.count()),
+            (_("正在等待的通知"), row.watched.filter(work_dead_at=None).count()),
+            *self._dead_facts(row),
             (_("修改人"), row.changed_by or _("系统默认")),
             (_("修改时间"), row.changed_at),
         ]
@@ -234,9 +237,24 @@ class RuleAdmin(ScopedAdmin):
     def deeds(self, request: HttpRequest, row: EscalationRule) -> Mapping[str, Deed]:
         if not self._mine(request, row):
             return {}
+        deeds = {}
+        if _dead(row).exists():
+            deeds["again"] = Deed(label=_("重新处理"), do=self._again, tone="primary")
         label = _("停用") if row.enabled else _("启用")
         hint = _("停用后，正在等待的通知不再催办。") if row.enabled else ""
-        return {"switch": Deed(label=label, do=self._switch, hint=hint)}
+        return {**deeds, "switch": Deed(label=label, do=self._switch, hint=hint)}
+
+    def _dead_facts(self, row: EscalationRule) -> Sequence[tuple[Text, Any]]:
+        dead = _dead(row).order_by("-work_dead_at")
+        last = dead.first()
+        if last is None:
+            return []
+        return [(_("处理失败的通知"), dead.count()), (_("失败原因"), last.work_error)]
+
+    def _again(self, request: HttpRequest, row: EscalationRule) -> Text:
+        count = retry_dead(_dead(row))
+        wake(ESCALATIONS)
+        return _("已重新排队处理 %(n)s 个通知。") % {"n": count}
 
     def _mine(self, request: HttpRequest, row: EscalationRule) -> bool:
         return may_change(row, person(request))
@@ -246,6 +264,11 @@ class RuleAdmin(ScopedAdmin):
         draft = RuleDraft(**{**values, "enabled": not row.enabled}, targets=row.targets)
         save_rule(by=person(request), draft=draft, area_id=row.area_id, rule_id=row.pk)
         return _("已停用。") if row.enabled else _("已启用。")
+
+
+def _dead(rule: EscalationRule) -> QuerySet[Escalation]:
+    """What the rule watches and nobody looks at any more, because looking failed too often."""
+    return rule.watched.filter(work_dead_at__isnull=False)
 
 
 @admin.register(EscalationStep)

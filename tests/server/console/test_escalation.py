@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from server.core import work
+from server.core import clock, work
 from server.findings.services import raise_finding
-from server.messaging.models import EscalationRule, EscalationStep, Notice
+from server.messaging.models import Escalation, EscalationRule, EscalationStep, Notice
 from server.messaging.reading import mark_read
 from server.messaging.watching import ESCALATIONS
 from tests.cast import Cast, add_area, add_person
@@ -74,6 +74,22 @@ def test_a_rule_is_changed_and_switched_off(office, cast: Cast, rule: Escalation
     office.post(f"{RULES}{rule.pk}/do/switch/")
     rule.refresh_from_db()
     assert rule.enabled
+
+
+def test_what_could_not_be_looked_at_is_told_and_tried_again(office, cast: Cast):
+    notice = notice_of_a_finding(cast)
+    watched = Escalation.objects.get(notice=notice)
+    rows = Escalation.objects.filter(pk=watched.pk)
+    rows.update(work_due_at=None, work_dead_at=clock.now(), work_attempts=8, work_error="坏了")
+    page = f"{RULES}{watched.rule_id}/"
+    text = office.get(f"{page}change/").content.decode()
+    assert "坏了" in text
+    assert "重新处理" in text
+    office.post(f"{page}do/again/")
+    watched.refresh_from_db()
+    assert (watched.work_dead_at, watched.work_attempts) == (None, 0)
+    assert watched.work_due_at
+    assert "重新处理" not in office.get(f"{page}change/").content.decode()
 
 
 def test_a_town_group_reads_the_rules_and_changes_none(group, cast: Cast, rule: EscalationRule):

@@ -367,6 +367,49 @@ def test_a_page_whose_office_ended_is_closed_at_the_next_hint(cast, overview, mo
     assert closed_with(page) == 4401
 
 
+# ---- one's own socket, of a page ---------------------------------------------------------------
+
+
+@pytest.fixture
+def page_socket(address: str) -> Iterator[Open]:
+    """Open one's own socket as a page does."""
+    own = address.replace("ws://", "http://").partition("/ws/")[0]
+    with ExitStack() as opened:
+
+        def open_page(key: str, origin: str | None = own) -> ClientConnection:
+            headers = {"Cookie": f"sessionid={key}"}
+            socket = connect(address, origin=origin, additional_headers=headers, proxy=None)  # type: ignore[arg-type]
+            return opened.enter_context(socket)
+
+        yield open_page
+
+
+def test_a_page_of_anybody_who_is_logged_in_hears_what_their_phone_hears(
+    cast, page_socket, log_in, open_socket
+):
+    page = page_socket(session_of(cast.principal))
+    others = page_socket(session_of(cast.ada))
+    phone = open_socket(log_in(cast.principal)[0])
+    message = {"type": "conversation.changed", "conversation": "1", "number": 1}
+    socket_channel.hint([cast.principal.pk], message)
+    assert heard(page) == heard(phone) == message
+    assert silent(others)
+
+
+def test_a_page_of_ones_own_is_of_our_origin_and_of_a_session_that_stands(
+    cast, page_socket, monkeypatch
+):
+    key = session_of(cast.principal)
+    assert closed_with(page_socket(key, origin="https://elsewhere.example")) == 4401
+    assert closed_with(page_socket(key, origin=None)) == 4401
+    assert closed_with(page_socket("")) == 4401
+    monkeypatch.setattr(consumers, "AGAIN_SECONDS", 0.0)
+    page = page_socket(key)
+    Session.objects.all().delete()
+    socket_channel.hint([cast.principal.pk], CHANGED)
+    assert closed_with(page) == 4401
+
+
 # ---- bounds ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@
   const SHARE = 10; // a page spends at most this part of its time fetching, however slow the server
   const POLL_MS = { live: 120000, away: 30000 };
   const MARKED_MS = 6000;
-  const LOGGED_OUT = 4401;
 
   let etag = null;
   let state = "away";
@@ -18,7 +17,7 @@
   let planned = null;
   let fetching = false;
   let again = false;
-  let tries = 0;
+  let end = () => {};
 
   const show = (wanted) => {
     state = wanted;
@@ -58,6 +57,7 @@
       });
       if (answer.type === "opaqueredirect" || answer.status === 403) {
         show("ended");
+        end();
         return;
       }
       if (answer.status === 200) {
@@ -88,29 +88,6 @@
     planned ??= setTimeout(ask, Math.max(0, wait));
   };
 
-  const connect = () => {
-    if (state === "ended") {
-      return;
-    }
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}${part.dataset.liveSocket}`);
-    socket.addEventListener("open", () => {
-      tries = 0;
-      show("live");
-      soon(); // what changed while it was away
-    });
-    socket.addEventListener("message", soon);
-    socket.addEventListener("close", (event) => {
-      if (state === "ended") {
-        return;
-      }
-      show("away");
-      tries = event.code === LOGGED_OUT ? 6 : tries + 1;
-      soon();
-      setTimeout(connect, Math.min(500 * 2 ** (tries - 1), 15000) * (0.5 + Math.random() / 2));
-    });
-  };
-
   const poll = () => {
     soon();
     setTimeout(poll, POLL_MS[state] ?? POLL_MS.away);
@@ -118,7 +95,15 @@
 
   if (part && mark) {
     document.addEventListener("visibilitychange", soon);
-    connect();
+    end = keepSocket(part.dataset.liveSocket, {
+      heard: soon,
+      turned: (wanted) => {
+        if (state !== "ended") {
+          show(wanted);
+          soon(); // what changed while it was away
+        }
+      },
+    });
     setTimeout(poll, POLL_MS.away);
   }
 }

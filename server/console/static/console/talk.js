@@ -1,4 +1,5 @@
-// One open conversation: asks for what is new, sends without leaving the page, tells what was read.
+// One open conversation: fetches what is new when its socket says so, and every few seconds while there
+// is no socket; sends without leaving the page, tells what was read.
 "use strict";
 
 const talk = document.querySelector(".dx-talk");
@@ -8,9 +9,11 @@ if (talk) {
   const failed = form.querySelector("[data-part=error]");
   const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
   const seconds = Number(talk.dataset.poll);
+  const LIVE_SHARE = 12; // with a socket it asks so many times less often
   let last = Number(talk.dataset.last);
   let etag = "";
   let busy = false;
+  let again = false;
   const PATIENCE = 24;
   let patience = PATIENCE;
 
@@ -55,8 +58,13 @@ if (talk) {
   };
 
   const poll = async () => {
-    if (busy || document.hidden || !talk.dataset.more || "past" in talk.dataset) return;
+    if (document.hidden || !talk.dataset.more || "past" in talk.dataset) return;
+    if (busy) {
+      again = true; // what came meanwhile
+      return;
+    }
     busy = true;
+    again = false;
     try {
       let more = true;
       // A file that was not there yet: everything from its message on is fetched again, for a while.
@@ -86,6 +94,7 @@ if (talk) {
     } finally {
       busy = false;
     }
+    if (again) await poll();
   };
 
   talk.querySelector("[data-earlier]")?.addEventListener("click", async (event) => {
@@ -164,6 +173,20 @@ if (talk) {
   else if (unread) unread.scrollIntoView({ block: "center" });
   else toEnd();
   tellRead();
-  setInterval(poll, seconds * 1000);
+  let turn = 0;
+  let live = false;
+  setInterval(() => {
+    turn += 1;
+    if (!live || turn % LIVE_SHARE === 0 || log.querySelector("[data-pending]")) poll();
+  }, seconds * 1000);
+  if (talk.dataset.more) keepSocket(talk.dataset.socket, {
+    heard: (hint) => {
+      if (hint.conversation === talk.dataset.conversation || hint.type === "inbox.changed") poll();
+    },
+    turned: (state) => {
+      live = state === "live";
+      if (live) poll(); // what came while it was away
+    },
+  });
   document.addEventListener("visibilitychange", () => { poll(); tellRead(); });
 }
