@@ -30,6 +30,7 @@ from server.activities.services.visits import (
     return_visit,
     review_visit,
 )
+from server.console.demo_notices import load_notices
 from server.console.demo_talk import load_talk
 from server.core import clock
 from server.findings.models import Finding
@@ -71,6 +72,7 @@ def load_work(county: County) -> None:
             publish_activity(activity_id=published.pk, by=county.office)
         _Story(county).play(food, week)
         load_talk(county.office)
+        load_notices(county.office)
 
 
 def _publish_instruments(office: User) -> None:

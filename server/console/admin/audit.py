@@ -25,7 +25,7 @@ from server.care.actions import LOG_EXPORTED
 from server.care.archive import safe_cell
 from server.care.queries import audit_visible_to
 from server.console.access import person
-from server.console.admin.base import XLSX, ScopedAdmin, Tool, attachment
+from server.console.admin.base import CSV, XLSX, ScopedAdmin, Tool, attachment
 from server.console.filters import AtSchool, Choices, ConsoleFilter, Period
 from server.core.audit import AuditEntry, audit_actions, record_audit
 from server.core.errors import Text
@@ -260,7 +260,7 @@ class AuditAdmin(ScopedAdmin):
         text = io.StringIO()
         csv.writer(text).writerows(self._table(request))
         content = b"\xef\xbb\xbf" + text.getvalue().encode()
-        return attachment(content, "audit-log.csv", "text/csv; charset=utf-8")
+        return attachment(content, "audit-log.csv", CSV)
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponse:
         """The same for Excel."""

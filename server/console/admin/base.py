@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -276,12 +276,26 @@ def cell_of(problem: Problem) -> Cell:
     return Cell(sheet, row, column, problem.detail)
 
 
+Response = TypeVar("Response", bound=HttpResponseBase)
+
+
 def attachment(content: bytes, filename: str, content_type: str) -> HttpResponse:
     """A file to keep, never a page to run."""
-    response = HttpResponse(content, content_type=content_type)
+    return _to_keep(HttpResponse(content, content_type=content_type), filename)
+
+
+def attachment_in_parts(
+    parts: Iterator[bytes], filename: str, content_type: str
+) -> StreamingHttpResponse:
+    """The same, sent while it is made."""
+    return _to_keep(StreamingHttpResponse(parts, content_type=content_type), filename)
+
+
+def _to_keep(response: Response, filename: str) -> Response:
     response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
+CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

@@ -25,11 +25,13 @@ from media_storage.models import MediaObject
 from media_storage.services import discard, new_media_values, store_stream
 from server.console.access import person
 from server.console.admin.base import (
+    CSV,
     XLSX,
     Deed,
     ScopedAdmin,
     Tool,
     attachment,
+    attachment_in_parts,
     sentence,
 )
 from server.console.admin.dead import DeadWork, facts_of_work, retry_deed
@@ -37,7 +39,7 @@ from server.console.admin.escalation import escalation_tool
 from server.console.admin.links import page_link
 from server.console.admin.messaging import deliveries_seen_by
 from server.console.filters import Period
-from server.console.notices.export import receipts_workbook
+from server.console.notices.export import MOST_IN_WORKBOOK, receipts_csv, receipts_workbook
 from server.console.notices.form import (
     ComposeForm,
     CorrectForm,
@@ -54,7 +56,7 @@ from server.core.ids import new_id
 from server.grid.models import User
 from server.grid.queries import office_paths, people_visible_to
 from server.messaging.actions import RECEIPTS_EXPORTED
-from server.messaging.board import next_reminder, remind
+from server.messaging.board import next_reminder, recipients_by, remind
 from server.messaging.composing import (
     MAX_FILE_BYTES,
     MAX_FILES,
@@ -379,8 +381,10 @@ class NoticeAdmin(ScopedAdmin):
         response.headers["Cache-Control"] = "private, no-cache"
         return get_conditional_response(request, etag=etag, response=response) or response
 
-    def export_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """Everything about every recipient, in the standing that the page shows."""
+    def export_view(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
+        """Everything about every recipient, in the standing that the page shows: a workbook, of very
+        many a CSV that begins to arrive at once.
+        """
         row, by = self.row(request, object_id), person(request)
         if not self._oversees(by, row):
             raise Http404
@@ -392,8 +396,10 @@ class NoticeAdmin(ScopedAdmin):
                 subject=("notice", row.pk),
                 details={"title": row.title, "standing": board.standing, "q": board.words},
             )
-        content = receipts_workbook(row, standing=board.standing, words=board.words)
-        return attachment(content, f"receipts-{row.pk}.xlsx", XLSX)
+        shown = {"standing": board.standing, "words": board.words}
+        if recipients_by(row, **shown).count() <= MOST_IN_WORKBOOK:
+            return attachment(receipts_workbook(row, **shown), f"receipts-{row.pk}.xlsx", XLSX)
+        return attachment_in_parts(receipts_csv(row, **shown), f"receipts-{row.pk}.csv", CSV)
 
     def file_view(self, request: HttpRequest, object_id: UUID, media_id: UUID) -> HttpResponse:
         """On to a short-lived address of an attachment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from datetime import timedelta
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import translation
 from django.utils.timezone import localtime
 from openpyxl import load_workbook
 
@@ -275,6 +277,27 @@ def test_the_export_holds_everybody_once_over_many_batches(office, cast: Cast, m
     assert sheet is not None
     names = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
     assert sorted(names) == sorted([*(user.name for user in people), "柯督学"])
+
+
+def test_an_audience_too_large_for_a_workbook_comes_as_csv_while_it_is_read(
+    office, cast: Cast, monkeypatch
+):
+    User.objects.filter(pk=cast.principal.pk).update(name='=HYPERLINK("http://x")')
+    notice = send(cast, requires="answer", questions=QUESTIONS)
+    path = f"{BASE}{notice.pk}/export/"
+    told = list(load_workbook(io.BytesIO(office.get(path).content)).active.values)
+    monkeypatch.setattr("server.console.admin.notices.MOST_IN_WORKBOOK", 1)
+    monkeypatch.setattr(export, "BATCH", 1)
+    answer = office.get(path, HTTP_ACCEPT_LANGUAGE="zh-hans")
+    assert answer.headers["Content-Disposition"].endswith('.csv"')
+    with translation.override("en"):  # whatever is active when the server comes to send it
+        parts = list(answer.streaming_content)
+    assert len(parts) == len(told) + 1
+    rows = list(csv.reader(io.StringIO(b"".join(parts).decode("utf-8-sig"), newline="")))
+    assert rows[0][:3] == ["姓名", "手机号", "学校"]
+    assert rows[0][-1] == "'=备注"
+    assert {row[0] for row in rows[1:]} == {'\'=HYPERLINK("http://x")', "安督学"}
+    assert [[len(row)] for row in rows] == [[len(row)] for row in told]
 
 
 def test_another_office_sees_its_own_people_only_and_changes_nothing(office, group, cast: Cast):
