@@ -35,7 +35,7 @@ MOST = 20_000
 SMOKE_MOST = 200
 RENDITIONS, SHARED, SOCKETS = "renditions", "shared", "sockets"
 MESSAGES = {"fcm": fcm.measure, "fanout": fanout.measure, "claim": claim.measure}
-IDLE, TOLD, HINTS = 10_000, 1_000, 100
+IDLE, TOLD, HINTS = 10_000, 1_000, 60
 SMOKE_IDLE, SMOKE_TOLD, SMOKE_HINTS = 300, 50, 3
 PICTURES = 40
 """In one run of the renditions, for each process."""

@@ -205,7 +205,6 @@ def _live(environment: Mapping[str, str]) -> Service:
         port = free_port()
         command = (BIN / "uvicorn", *LIVE, "--port", str(port), "server.config.asgi:application")
         workshop.spawn("live.log", *_command({**environment, "CONN_MAX_AGE": "60"}, *command))
-        _weigh(workshop, "-3")
         workshop.wait(lambda: listens(port), what="live")
         return str(port)
 
@@ -216,20 +215,13 @@ def _worker(environment: Mapping[str, str]) -> Service:
     def start(workshop: Workshop) -> str:
         command = (sys.executable, "-m", "server", "worker")
         workshop.spawn("worker.log", *_command(environment, *command))
-        _weigh(workshop, "10")
+        # Being nice counts within a session only, and each of ours has its own: this stands for the
+        # small share of the processor that deploy/compose.yaml gives to the worker.
+        with suppress(OSError):
+            Path(f"/proc/{workshop.processes[-1].pid}/autogroup").write_text("10")
         return ""
 
     return Service(name="worker", variable="", start=start)
-
-
-def _weigh(workshop: Workshop, nice: str) -> None:
-    """Stands for the share of the processor that deploy/compose.yaml gives to what was started last.
-
-    Being nice counts within a session only, and each of ours has its own. More than the others only root
-    may give.
-    """
-    with suppress(OSError):
-        Path(f"/proc/{workshop.processes[-1].pid}/autogroup").write_text(nice)
 
 
 def _with_children(pid: int) -> list[int]:
