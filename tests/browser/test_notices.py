@@ -57,7 +57,7 @@ def test_an_office_writes_a_notice_with_a_form_and_follows_its_receipts(
     page.click("[name=do][value=send]")
     page.wait_for_url("**/change/")
     assert not NoticeDraft.objects.exists()
-    notice = Notice.objects.get(event="announcement", requires="answer")
+    notice = Notice.objects.get(pk=draft.pk)
     assert [question["kind"] for question in notice.form or ()] == ["number", "choice"]
     follow(watched, notice)
 
