@@ -124,8 +124,11 @@ else:
     # Prepared from the second time on: migrations send two commands in one, which cannot be.
     # No query here runs long enough to earn back being compiled: finding an audience of 100,000 took
     # 380 ms, of them 300 compiling.
-    DATABASES["default"].setdefault("OPTIONS", {}).update(
-        server_side_binding=True, prepare_threshold=1, options="-c jit=off"
+    _given = DATABASES["default"].setdefault("OPTIONS", {})
+    _given.update(
+        server_side_binding=True,
+        prepare_threshold=1,
+        options=f"-c jit=off {_given.get('options', '')}".strip(),  # DATABASE_URL may have some, last
     )
 
 MEDIA_STORE_URL = env.str("MEDIA_STORE_URL", default=f"folder://{VAR_DIR / 'media'}")

@@ -378,8 +378,14 @@ def page_socket(address: str) -> Iterator[Open]:
 
         def open_page(key: str, origin: str | None = own) -> ClientConnection:
             headers = {"Cookie": f"sessionid={key}"}
-            socket = connect(address, origin=origin, additional_headers=headers, proxy=None)  # type: ignore[arg-type]
-            return opened.enter_context(socket)
+            return opened.enter_context(
+                connect(
+                    address,
+                    origin=origin,  # type: ignore[arg-type] # the library's own kind of text
+                    additional_headers=headers,
+                    proxy=None,
+                )
+            )
 
         yield open_page
 
