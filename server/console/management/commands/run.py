@@ -49,7 +49,7 @@ class Command(BaseCommand):
             port=port,
             log_config=None,
             log_level="warning",
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=30,  # as granian's in production; a second Ctrl-C does not wait
             ws="websockets-sansio",
             ws_max_size=4096,
             ws_per_message_deflate=False,
