@@ -181,7 +181,28 @@
 
   function close() {
     if (history.state && history.state.viewer) history.back();
-    else dialog.close();
+    else shut();
+  }
+
+  // At once: the browser's own word that the dialog is closed comes a moment later, and until then
+  // the keys would go to the photo that was opened, not to the last one shown.
+  function shut() {
+    dialog.close();
+    left();
+  }
+
+  function left() {
+    if (!shown) return;
+    const from = opener(shown);
+    shown = "";
+    quiet();
+    clearTimeout(waiting);
+    document.documentElement.style.overflow = "";
+    if (ID.test(location.hash)) history.replaceState(null, "", location.pathname + location.search);
+    if (from) {
+      from.focus();
+      from.scrollIntoView({ block: "nearest" });
+    }
   }
 
   dialog.addEventListener("cancel", (event) => {
@@ -189,22 +210,12 @@
     close();
   });
 
-  dialog.addEventListener("close", () => {
-    quiet();
-    clearTimeout(waiting);
-    document.documentElement.style.overflow = "";
-    if (ID.test(location.hash)) history.replaceState(null, "", location.pathname + location.search);
-    const from = opener(shown);
-    if (from) {
-      from.focus();
-      from.scrollIntoView({ block: "nearest" });
-    }
-  });
+  dialog.addEventListener("close", left); // a browser may close it whatever we say
 
   function follow() {
     const named = ID.exec(location.hash);
     if (named && (!dialog.open || named[1] !== shown)) open(named[1], { pushes: false });
-    else if (!named && dialog.open) dialog.close();
+    else if (!named && dialog.open) shut();
   }
 
   addEventListener("popstate", follow);
