@@ -12,6 +12,7 @@ import pytest
 from media_storage.bounded.limits import STANDARD
 from tests.media_storage.hostile import CASES, PAGE_OF_RESULTS, Case, Seen
 from tests.media_storage.pictures import has_ffmpeg
+from tests.once import once
 
 pytestmark = [
     pytest.mark.skipif(
@@ -22,8 +23,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def seen() -> dict[str, Seen]:
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """What became of each file, judged in a process that is as small as a worker."""
+    told = map(json.loads, once(tmp_path_factory, "hostile", _judged).splitlines())
+    return {each.pop("name"): Seen(**each) for each in told}
+
+
+def _judged() -> str:
     command = [sys.executable, "-W", "ignore", "-m", "tests.media_storage.hostile", "--json"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     done = subprocess.run(
@@ -31,10 +37,10 @@ def seen() -> dict[str, Seen]:
         cwd=PAGE_OF_RESULTS.parents[1],
         env=environment,
         stdout=subprocess.PIPE,
+        text=True,
         check=False,
     )
-    told = map(json.loads, done.stdout.splitlines())
-    return {each.pop("name"): Seen(**each) for each in told}
+    return done.stdout
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
