@@ -126,7 +126,9 @@ def tell_phones(notice: Notice, user_ids: list[UUID]) -> None:
         ],
         batch_size=1,  # two and more would go as an array, in which the driver escapes every quote
     )
-    record_change("notice", notice.id, user_ids=user_ids)
+    # A crowd is one row for everybody, whose readers look whether the notice is in their inbox: a row
+    # for each would cost as much as the deliveries, and every reader of the feed would pass them all.
+    record_change("notice", notice.id, user_ids=user_ids if len(user_ids) <= AT_ONCE else ())
     wake(HINTS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -20,6 +21,9 @@ from server.findings.models import Finding
 from server.grid.models import Appointment
 from server.grid.services import appoint_inspector, end_appointment
 from server.instruments.services import publish_instrument, upload_xlsform
+from server.messaging import services
+from server.messaging.composing import announce
+from server.messaging.queries import Audience
 from tests.activities import planned
 from tests.clients import new, now
 from tests.forms import kitchen_answers, kitchen_xlsform
@@ -278,6 +282,20 @@ def test_a_notice_read_elsewhere_comes_again(cast, phone, visit):
     ((change,), _cursor) = one.sync(cursor)
     assert (change["type"], change["id"]) == ("notice", notice["id"])
     assert change["data"]["read_at"]
+
+
+def test_a_notice_to_a_crowd_is_one_change_that_only_its_recipients_see(cast, phone, monkeypatch):
+    monkeypatch.setattr(services, "AT_ONCE", 1)
+    ada, carla = phone(cast.ada), phone(cast.carla)
+    cursors = [person.sync()[1] for person in (ada, carla)]
+    people = Audience(people=[cast.ada.pk, cast.principal.pk])
+    notice = announce(notice_id=uuid4(), by=cast.office, title="督导周", body="请", audience=people)
+    work.drain(next(pump for pump in work.pumps() if pump.name == "notices"))
+    row = Change.objects.get(type="notice")
+    assert (row.object_id, row.user_id, row.school_id) == (notice.pk, None, None)
+    (change,) = ada.sync(cursors[0])[0]
+    assert (change["op"], change["data"]["title"]) == ("put", "督导周")
+    assert carla.sync(cursors[1])[0] == []
 
 
 @pytest.mark.parametrize("cursor", ["rubbish", "W10", "bnVsbA", "WyJhIiwwLDAsOSxudWxsXQ", "é"])
