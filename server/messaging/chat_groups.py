@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from server.core import clock
 from server.core.audit import AuditAction, audit_action, record_audit
 from server.core.errors import Conflict, ContentConflict, Invalid, NotFound, Problem
-from server.core.outbound import AddressRefused, NoAnswer, check_host
+from server.core.hosts import AddressRefused, NoAnswer, check_host
 from server.core.secrets import register_sealed, seal
 from server.core.work import WorkFailure
 from server.grid.models import Area, School, User

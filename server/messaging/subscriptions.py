@@ -8,7 +8,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from server.core.outbound import AddressRefused, NoAnswer, check_host, is_own_address
+from server.core.hosts import AddressRefused, NoAnswer, check_host, is_own_address
 
 LONGEST = 2048
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
-from server.core.outbound import AddressRefused, NoAnswer, check_host, is_own_address
+from server.core.hosts import AddressRefused, NoAnswer, check_host, is_own_address
 
 MAX_URL = 500
 

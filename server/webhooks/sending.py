@@ -33,7 +33,8 @@ from django.utils.translation import gettext as _
 
 from server.core import clock, work
 from server.core.audit import record_audit
-from server.core.outbound import NoAnswer, post
+from server.core.hosts import NoAnswer
+from server.core.outbound import post
 from server.core.secrets import SecretUnreadable
 from server.core.work import Pump
 from server.grid.queries import offices_over

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from server.core import clock
-from server.core.outbound import Answer, NoAnswer, get, post
+from server.core.hosts import NoAnswer
+from server.core.outbound import Answer, get, post
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.messaging.channels import AddressGone, Sent, Unavailable
 from server.messaging.channels.devices import device_of

@@ -26,7 +26,8 @@ from django.utils.translation import gettext_lazy
 
 from server.core import clock
 from server.core.errors import Text as Words
-from server.core.outbound import AddressRefused, Answer, NoAnswer, post
+from server.core.hosts import AddressRefused, NoAnswer
+from server.core.outbound import Answer, post
 from server.core.secrets import KeysUnusable, SecretUnreadable, unseal
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.grid.models import User

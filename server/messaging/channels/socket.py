@@ -19,7 +19,6 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from server.core.work import TemporaryFailure
 from server.messaging.channels import Sent
-from server.messaging.channels.layer import LiveLayer
 
 if TYPE_CHECKING:
     from server.messaging.models import Delivery
@@ -87,7 +86,7 @@ def end_connections(user_id: UUID, device_id: UUID) -> None:
 
 async def _send_all(groups: Sequence[str], message: Message) -> None:
     layer = get_channel_layer()
-    if isinstance(layer, LiveLayer):
+    if hasattr(layer, "group_send_many"):  # LiveLayer, whose libraries are loaded where it is used
         await layer.group_send_many(groups, message)
         return
     for group in groups:

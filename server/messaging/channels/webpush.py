@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext as _
 from pywebpush import WebPusher, WebPushException
 
-from server.core.outbound import AddressRefused, Answer, NoAnswer, post
+from server.core.hosts import AddressRefused, NoAnswer
+from server.core.outbound import Answer, post
 from server.core.work import PermanentFailure, TemporaryFailure, WorkFailure
 from server.messaging.channels import AddressGone, Sent
 from server.messaging.channels.devices import device_of

@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
-from server.core import clock, outbound
-from server.core.outbound import (
-    AddressRefused,
-    Answer,
-    NoAnswer,
-    check_host,
-    is_public,
-    post,
-)
+from server.core import clock, hosts
+from server.core.hosts import AddressRefused, NoAnswer, check_host, is_public
+from server.core.outbound import Answer, post
 from tests.fakes.vendors import SmsGateway
 
 
@@ -82,7 +76,7 @@ def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str
         found = left.pop(0) if len(left) > 1 else left[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
 
-    monkeypatch.setattr(outbound.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(hosts.socket, "getaddrinfo", getaddrinfo)
     return asked
 
 

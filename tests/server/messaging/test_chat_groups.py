@@ -126,7 +126,7 @@ def test_an_address_that_is_no_platforms_is_refused_with_the_field(cast, webhook
 
 def test_a_platforms_name_that_leads_inside_is_refused(cast, monkeypatch):
     inside = [(2, 1, 6, "", ("192.168.0.8", 443))]
-    monkeypatch.setattr("server.core.outbound.socket.getaddrinfo", lambda *_a, **_k: inside)
+    monkeypatch.setattr("server.core.hosts.socket.getaddrinfo", lambda *_a, **_k: inside)
     with pytest.raises(Invalid) as refusal:
         add(cast.principal, school_id=cast.school.pk)
     assert refusal.value.problems[0].code == "private"
