@@ -108,17 +108,15 @@ def product(folder: Path) -> Iterator[Product]:
     }
     redis = str(program("redis-server", package="redis-server"))
     here = ("--host", "127.0.0.1", "--port")
+    server = (sys.executable, "-m", "server")
     commands: dict[str, Sequence[str]] = {
         "redis": (redis, "--port", str(ports["redis"]), "--bind", "127.0.0.1", "--save", ""),
-        "api": (
-            *(str(BIN / "granian"), "--interface", "wsgi", "--no-ws", "--blocking-threads", "2"),
-            *(*here, str(ports["api"]), "server.config.wsgi:application"),
-        ),
+        "api": (*server, "api", "--workers", "1", "--port", str(ports["api"])),
         "live": (
             *(str(BIN / "uvicorn"), *here, str(ports["live"]), *LIVE_OPTIONS),
             "server.config.asgi:application",
         ),
-        "worker": (sys.executable, "-m", "server", "worker"),
+        "worker": (*server, "worker"),
     }
     made = Product(f"http://127.0.0.1:{ports['proxy']}", folder, environment)
     with ExitStack() as stack:

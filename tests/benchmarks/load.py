@@ -205,7 +205,9 @@ def _drive(connections: list[_Connection], *, seconds: float, most: int) -> Outc
             connection = by_file[number]
             if event & select.EPOLLOUT:
                 connection.flush()
-            if not event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+            # The server closes connections that wait long: those that are done while others are not.
+            is_done = connection.operation is None
+            if is_done or not event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 continue
             stored = connection.receive()
             if stored is None:

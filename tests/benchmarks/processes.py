@@ -1,6 +1,6 @@
 """The product as production runs it, the reference beside it, and what memory they take.
 
-    api      granian, WSGI, 2 workers, connections to the database that persist
+    api      granian, WSGI, 2 workers that share the program, connections to the database that persist
     live     uvicorn, web sockets
     worker   background work
     bare     the reference: granian with the same options (bare.py)
@@ -36,6 +36,7 @@ GRANIAN = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--no-ws"),
     *("--blocking-threads", "2", "--blocking-threads-idle-timeout", "600"),
 )
+"""The same as `python -m server api` has."""
 LIVE = (
     *("--host", "127.0.0.1", "--lifespan", "off", "--no-access-log", "--backlog", "4096"),
     *("--ws", "websockets-sansio", "--ws-max-size", "4096", "--ws-per-message-deflate", "false"),
@@ -123,10 +124,10 @@ def world() -> Iterator[World]:
             "BARE_SAMPLE": plan["sample"],
         }
         services = (
-            _granian("api", "server.config.wsgi:application", environment),
+            _api(environment),
             _live(environment),
             _worker(environment),
-            _granian("bare", "tests.benchmarks.bare:application", bare),
+            _bare(bare),
         )
         api, live, worker, reference = [stack.enter_context(running(each)) for each in services]
         parts = (api, live, worker, redis, postgres, reference)
@@ -189,11 +190,19 @@ def _copy_database(url: str) -> None:
         connection.execute(f"CREATE DATABASE {BARE_DATABASE} TEMPLATE duxue")  # type: ignore[call-overload]
 
 
-def _granian(name: str, target: str, environment: Mapping[str, str]) -> Service:
+def _api(environment: Mapping[str, str]) -> Service:
+    return _serving("api", environment, sys.executable, "-m", "server", "api")
+
+
+def _bare(environment: Mapping[str, str]) -> Service:
+    target = "tests.benchmarks.bare:application"
+    return _serving("bare", environment, BIN / "granian", *GRANIAN, target)
+
+
+def _serving(name: str, environment: Mapping[str, str], *command: str | Path) -> Service:
     def start(workshop: Workshop) -> str:
         port = free_port()
-        command = (BIN / "granian", *GRANIAN, "--port", str(port), target)
-        workshop.spawn(f"{name}.log", *_command(environment, *command))
+        workshop.spawn(f"{name}.log", *_command(environment, *command, "--port", str(port)))
         workshop.wait(lambda: listens(port), what=name)
         return str(port)
 

@@ -37,12 +37,6 @@ from tests.services.base import free_port, listens, program
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 WORKERS = ("worker-0", "worker-1")
-GRANIAN = (
-    *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--no-ws"),
-    *("--blocking-threads", "2", "--blocking-threads-idle-timeout", "600"),
-    *("--respawn-failed-workers", "--respawn-interval", "0.5"),
-    *("--workers-kill-timeout", "30"),
-)
 DISK_MEGABYTES = 1536
 PATIENCE = 10.0
 LOGS = ROOT / "var" / "faults"
@@ -296,10 +290,9 @@ def product_environment(world: Mapping[str, str]) -> dict[str, str]:
 def product_parts(
     folder: Path, environment: Mapping[str, str], api_port: int, live_port: int
 ) -> list[Part]:
-    granian = (str(BIN / "granian"), *GRANIAN, "--port", str(api_port))
     uvicorn = (str(BIN / "uvicorn"), "--host", "127.0.0.1", "--port", str(live_port))
     commands = {
-        "api": (*granian, "server.config.wsgi:application"),
+        "api": (sys.executable, "-m", "server", "api", "--port", str(api_port)),
         "live": (*uvicorn, "--lifespan", "off", "server.config.asgi:application"),
         **dict.fromkeys(WORKERS, (sys.executable, "-m", "server", "worker")),
     }
