@@ -28,6 +28,8 @@ from server.receipts.keys import KeyUnusable, given_seeds
 STORE_SCHEMES = ("folder", "s3")
 CHANNEL_SCHEMES = ("memory", "redis", "rediss", "unix")
 PUSH_SCHEMES = ("log", "fcm")
+INSTALLATION = (Tags.compatibility, Tags.security, Tags.database)
+"""The checks that may fail in one place and not in another. Those of the code load all pages."""
 
 
 @register(Tags.compatibility)
@@ -234,7 +236,8 @@ def refuse_unfit_start() -> None:
     """Raises SystemCheckError where a server of production must not start."""
     if not settings.PRODUCTION:
         return
-    errors = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    found = run_checks(tags=INSTALLATION, databases=["default"])
+    errors = [each for each in found if each.is_serious()]
     if errors:
         raise SystemCheckError("\n".join(str(error) for error in errors))
 

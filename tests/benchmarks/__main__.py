@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -114,6 +116,8 @@ class Bench:
         return report.figure(scenario, clients, ours, bare)
 
     def _product(self, scenario: str, clients: int, seconds: float) -> Outcome:
+        if scenario == "sync":
+            self._know_everything(self.world.plan["phones"])
         outcome = self.run(self._load(self.world.product_port, scenario, clients, seconds))
         self._remember_memory()
         place = {"database_url": self.world.database_url, "media": self.world.media}
@@ -125,6 +129,18 @@ class Bench:
         if scenario in WRITING:
             settle(**place)
         return outcome
+
+    def _know_everything(self, phones: list[dict[str, str]]) -> None:
+        """Give each phone the cursor of a copy that is whole."""
+        done = subprocess.run(
+            self.world.command(sys.executable, "-m", "tests.benchmarks.cursors"),
+            input=json.dumps([phone["token"] for phone in phones]),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        for phone, cursor in zip(phones, json.loads(done.stdout), strict=True):
+            phone["cursor"] = cursor
 
     def _bare(self, scenario: str, clients: int, seconds: float) -> Outcome:
         outcome = self.run(self._load(self.world.bare_port, scenario, clients, seconds))

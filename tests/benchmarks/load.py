@@ -137,13 +137,14 @@ def run(load: Load) -> Outcome:
     """Raises Unexpected and Broken at the first reply that is not what a phone needs."""
     scenario = SCENARIOS[load.scenario]
     phones = [
-        Phone(Documents(load.version, each["visit_id"]), each["key"], each["token"])
+        Phone(
+            Documents(load.version, each["visit_id"]),
+            each["key"],
+            each["token"],
+            each.get("cursor", ""),
+        )
         for each in load.phones[: load.clients]
     ]
-    if load.scenario == "sync":
-        # What is not measured, on connections of its own: the server closes those that wait long.
-        with _connected(load, phones, scenario) as connections:
-            _drive(connections, seconds=GRACE, most=len(connections))
     with _connected(load, phones, scenario) as connections:
         if load.scenario == "declare":
             return _drive_phases(connections, load)
@@ -205,9 +206,7 @@ def _drive(connections: list[_Connection], *, seconds: float, most: int) -> Outc
             connection = by_file[number]
             if event & select.EPOLLOUT:
                 connection.flush()
-            # The server closes connections that wait long: those that are done while others are not.
-            is_done = connection.operation is None
-            if is_done or not event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+            if not event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 continue
             stored = connection.receive()
             if stored is None:

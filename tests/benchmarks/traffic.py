@@ -158,7 +158,7 @@ def form_list(phone: Phone) -> Operation:
 
 
 def unchanged_sync(phone: Phone) -> Operation:
-    """The first one gets everything, the others nothing."""
+    """From the phone's cursor on: the first may bring what came meanwhile, the others nothing."""
     while True:
         cursor = f"?cursor={quote(phone.cursor)}" if phone.cursor else ""
         reply = yield _request("GET", f"/api/v1/sync{cursor}", phone.bearer)

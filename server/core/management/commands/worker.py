@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from server.core.worker import new_worker, scheduling
@@ -13,9 +14,11 @@ NICENESS = 10
 
 class Command(BaseCommand):
     help = "Run background work and deliveries until SIGTERM or Ctrl-C."
+    # Those of the installation; the others would load all pages, 25 MB that nothing here needs.
+    requires_system_checks = (Tags.compatibility, Tags.security)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.check(databases=["default"])
+        self.check(tags=[Tags.database], databases=["default"])
         os.nice(NICENESS)
         worker = new_worker()
         worker.configure_signals()
