@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -155,3 +158,23 @@ def test_an_unfit_production_does_not_start():
     refuse_unfit_start()  # embedded: starts
     with override_settings(PRODUCTION=True), pytest.raises(SystemCheckError, match="SECRET_KEY"):
         refuse_unfit_start()
+
+
+def test_what_is_checked_at_the_start_loads_no_pages():
+    """They take 25 MB, and the worker and live serve none."""
+    asked = (
+        "import django, sys; django.setup()\n"
+        "from django.core.checks import Tags, run_checks\n"
+        "from server.config.checks import INSTALLATION\n"
+        "run_checks(tags=[each for each in INSTALLATION if each != Tags.database])\n"
+        "print('server.config.urls' in sys.modules)"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", asked],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
